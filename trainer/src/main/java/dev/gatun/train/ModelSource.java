@@ -1,0 +1,25 @@
+package dev.gatun.train;
+
+import java.nio.file.Path;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Which models a run starts from.
+ *
+ * @param modelNameOrPath Hugging Face model directory of the policy's start
+ * @param refModelNameOrPath model directory of the reference; null: the policy's start
+ * @param dtype storage type of weights and activations
+ */
+public record ModelSource(
+    Path modelNameOrPath, @Nullable Path refModelNameOrPath, Precision dtype) {
+  public ModelSource {
+    Objects.requireNonNull(modelNameOrPath, "modelNameOrPath");
+    Objects.requireNonNull(dtype, "dtype");
+  }
+
+  /** The reference's directory. */
+  public Path reference() {
+    return refModelNameOrPath == null ? modelNameOrPath : refModelNameOrPath;
+  }
+}

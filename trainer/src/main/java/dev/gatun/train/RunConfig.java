@@ -1,0 +1,122 @@
+package dev.gatun.train;
+
+import java.nio.file.Path;
+import java.util.Objects;
+
+/**
+ * How long a run is, what it writes and where it computes.
+ *
+ * @param outputDir folder of the trained model and the metrics
+ * @param existingOutput what an output folder that already holds something means
+ * @param maxSteps optimizer steps; -1: as {@code numTrainEpochs} says
+ * @param numTrainEpochs passes over the rows; the last may be a part
+ * @param perDeviceTrainBatchSize rows (pairs) in a micro-batch
+ * @param gradientAccumulationSteps micro-batches in an optimizer step
+ * @param seed of shuffling and sampling
+ * @param trainSamplingStrategy order in which rows are visited
+ * @param loggingSteps optimizer steps between two log lines; below 1: a share of all steps
+ * @param loggingFirstStep also log the first step
+ * @param saveStrategy when model directories {@code checkpoint-N} are written
+ * @param saveSteps optimizer steps between two of them; below 1: a share of all steps
+ * @param gradientCheckpointing recompute a layer's activations in the backward pass
+ * @param bf16 store weights and activations in bf16, with exact f32 master weights
+ * @param device where to compute
+ * @param threads CPU threads; 0: all cores
+ * @param maxTokensPerPack longest pack of pairs that is computed at once, in tokens; 0: chosen from
+ *     the model's size. It changes speed and memory, not results
+ */
+public record RunConfig(
+    Path outputDir,
+    OutputPolicy existingOutput,
+    int maxSteps,
+    double numTrainEpochs,
+    int perDeviceTrainBatchSize,
+    int gradientAccumulationSteps,
+    long seed,
+    SamplingStrategy trainSamplingStrategy,
+    double loggingSteps,
+    boolean loggingFirstStep,
+    SaveStrategy saveStrategy,
+    double saveSteps,
+    boolean gradientCheckpointing,
+    boolean bf16,
+    Device device,
+    int threads,
+    int maxTokensPerPack) {
+  static final double DEFAULT_EPOCHS = 3;
+  static final double DEFAULT_SAVE_STEPS = 500;
+
+  public RunConfig {
+    Objects.requireNonNull(outputDir, "outputDir");
+    Objects.requireNonNull(existingOutput, "existingOutput");
+    Objects.requireNonNull(device, "device");
+    Check.that("max_steps", maxSteps == -1 || maxSteps >= 1, maxSteps, "at least 1, or -1");
+    Check.positive("num_train_epochs", numTrainEpochs);
+    Check.acts(
+        "num_train_epochs",
+        numTrainEpochs != DEFAULT_EPOCHS,
+        maxSteps == -1,
+        "max_steps decides the length; remove one of them");
+    Check.that(
+        "per_device_train_batch_size",
+        perDeviceTrainBatchSize >= 1,
+        perDeviceTrainBatchSize,
+        "at least 1");
+    Check.that(
+        "gradient_accumulation_steps",
+        gradientAccumulationSteps >= 1,
+        gradientAccumulationSteps,
+        "at least 1");
+    checkInterval("logging_steps", loggingSteps);
+    checkInterval("save_steps", saveSteps);
+    Check.acts(
+        "logging_first_step",
+        loggingFirstStep,
+        loggingSteps != 1,
+        "logging_steps 1 logs every step; remove one of them");
+    Check.acts(
+        "save_steps",
+        saveSteps != DEFAULT_SAVE_STEPS,
+        saveStrategy == SaveStrategy.STEPS,
+        "only save_strategy steps reads it, not %s; remove one of them".formatted(saveStrategy));
+    Check.that("threads", threads >= 0, threads, "at least 1, or 0 for all cores");
+    Check.acts(
+        "threads",
+        threads != 0,
+        device.type() != Device.Type.CUDA,
+        "device %s computes on the GPU; remove one of them".formatted(device));
+    Check.that(
+        "max_tokens_per_pack",
+        maxTokensPerPack >= 0,
+        maxTokensPerPack,
+        "at least 1, or 0 for auto");
+  }
+
+  /** Rows in an optimizer step. */
+  public int rowsPerStep() {
+    return Math.multiplyExact(perDeviceTrainBatchSize, gradientAccumulationSteps);
+  }
+
+  /** Optimizer steps between two log lines in a run of {@code totalSteps}. */
+  public long loggingInterval(long totalSteps) {
+    return interval(loggingSteps, totalSteps);
+  }
+
+  /** Optimizer steps between two {@code checkpoint-N} in a run of {@code totalSteps}. */
+  public long saveInterval(long totalSteps) {
+    return interval(saveSteps, totalSteps);
+  }
+
+  private static long interval(double steps, long totalSteps) {
+    return steps >= 1 ? (long) steps : Math.max(1, (long) Math.ceil(totalSteps * steps));
+  }
+
+  private static void checkInterval(String option, double steps) {
+    Check.positive(option, steps);
+    Check.that(
+        option,
+        steps < 1 || steps == Math.rint(steps),
+        steps,
+        "a whole number of steps, or a share of all steps below 1");
+  }
+}

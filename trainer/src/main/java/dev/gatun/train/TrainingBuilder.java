@@ -1,0 +1,316 @@
+package dev.gatun.train;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The options that every kind of training has; what each means is said at the records that they end
+ * up in. Options not set keep their defaults, which are TRL's except as docs/train-dpo.md lists.
+ *
+ * @param <B> the builder itself
+ */
+public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
+    permits DpoConfig.Builder, SftConfig.Builder {
+  private @Nullable Path modelNameOrPath;
+  private Precision dtype = Precision.FLOAT32;
+  private @Nullable Path datasetName;
+  private String datasetTrainSplit = "train";
+  private @Nullable Integer maxLength = 1024;
+  private TruncationMode truncationMode = TruncationMode.KEEP_START;
+  private OnBadRow onBadRow = OnBadRow.ERROR;
+  private OptimizerType optim = OptimizerType.ADAMW_TORCH_FUSED;
+  private double learningRate;
+  private double adamBeta1 = OptimizerConfig.DEFAULT_BETA1;
+  private double adamBeta2 = OptimizerConfig.DEFAULT_BETA2;
+  private double adamEpsilon = OptimizerConfig.DEFAULT_EPSILON;
+  private double rmspropAlpha = OptimizerConfig.DEFAULT_RMSPROP_ALPHA;
+  private double rmspropEpsilon = OptimizerConfig.DEFAULT_EPSILON;
+  private double momentum;
+  private double weightDecay;
+  private double maxGradNorm = 1;
+  private LearningRateSchedule lrSchedulerType = LearningRateSchedule.LINEAR;
+  private double warmupSteps;
+  private double warmupRatio;
+  private @Nullable Path outputDir;
+  private OutputPolicy existingOutput = OutputPolicy.ERROR;
+  private int maxSteps = -1;
+  private double numTrainEpochs = RunConfig.DEFAULT_EPOCHS;
+  private int perDeviceTrainBatchSize = 8;
+  private int gradientAccumulationSteps = 1;
+  private long seed = 42;
+  private SamplingStrategy trainSamplingStrategy = SamplingStrategy.RANDOM;
+  private double loggingSteps = 10;
+  private boolean loggingFirstStep;
+  private SaveStrategy saveStrategy = SaveStrategy.STEPS;
+  private double saveSteps = RunConfig.DEFAULT_SAVE_STEPS;
+  private boolean gradientCheckpointing;
+  private boolean bf16;
+  private Device device = Device.AUTO;
+  private int threads;
+  private int maxTokensPerPack;
+
+  TrainingBuilder(double learningRate) {
+    this.learningRate = learningRate;
+  }
+
+  abstract B self();
+
+  /** Model directory that training starts from; required. */
+  public final B modelNameOrPath(Path value) {
+    modelNameOrPath = value;
+    return self();
+  }
+
+  public final B dtype(Precision value) {
+    dtype = value;
+    return self();
+  }
+
+  /** A JSONL or JSON file, or a folder that holds one per split; required. */
+  public final B datasetName(Path value) {
+    datasetName = value;
+    return self();
+  }
+
+  public final B datasetTrainSplit(String value) {
+    datasetTrainSplit = value;
+    return self();
+  }
+
+  /** Longest sequence in tokens; see {@link #unlimitedLength}. */
+  public final B maxLength(int value) {
+    maxLength = value;
+    return self();
+  }
+
+  /** Truncates nothing. */
+  public final B unlimitedLength() {
+    maxLength = null;
+    return self();
+  }
+
+  public final B truncationMode(TruncationMode value) {
+    truncationMode = value;
+    return self();
+  }
+
+  public final B onBadRow(OnBadRow value) {
+    onBadRow = value;
+    return self();
+  }
+
+  public final B optim(OptimizerType value) {
+    optim = value;
+    return self();
+  }
+
+  public final B learningRate(double value) {
+    learningRate = value;
+    return self();
+  }
+
+  public final B adamBeta1(double value) {
+    adamBeta1 = value;
+    return self();
+  }
+
+  public final B adamBeta2(double value) {
+    adamBeta2 = value;
+    return self();
+  }
+
+  public final B adamEpsilon(double value) {
+    adamEpsilon = value;
+    return self();
+  }
+
+  public final B rmspropAlpha(double value) {
+    rmspropAlpha = value;
+    return self();
+  }
+
+  public final B rmspropEpsilon(double value) {
+    rmspropEpsilon = value;
+    return self();
+  }
+
+  public final B momentum(double value) {
+    momentum = value;
+    return self();
+  }
+
+  public final B weightDecay(double value) {
+    weightDecay = value;
+    return self();
+  }
+
+  public final B maxGradNorm(double value) {
+    maxGradNorm = value;
+    return self();
+  }
+
+  public final B lrSchedulerType(LearningRateSchedule value) {
+    lrSchedulerType = value;
+    return self();
+  }
+
+  public final B warmupSteps(double value) {
+    warmupSteps = value;
+    return self();
+  }
+
+  public final B warmupRatio(double value) {
+    warmupRatio = value;
+    return self();
+  }
+
+  /** Folder of the trained model and the metrics; required. */
+  public final B outputDir(Path value) {
+    outputDir = value;
+    return self();
+  }
+
+  public final B existingOutput(OutputPolicy value) {
+    existingOutput = value;
+    return self();
+  }
+
+  public final B maxSteps(int value) {
+    maxSteps = value;
+    return self();
+  }
+
+  public final B numTrainEpochs(double value) {
+    numTrainEpochs = value;
+    return self();
+  }
+
+  public final B perDeviceTrainBatchSize(int value) {
+    perDeviceTrainBatchSize = value;
+    return self();
+  }
+
+  public final B gradientAccumulationSteps(int value) {
+    gradientAccumulationSteps = value;
+    return self();
+  }
+
+  public final B seed(long value) {
+    seed = value;
+    return self();
+  }
+
+  public final B trainSamplingStrategy(SamplingStrategy value) {
+    trainSamplingStrategy = value;
+    return self();
+  }
+
+  public final B loggingSteps(double value) {
+    loggingSteps = value;
+    return self();
+  }
+
+  /** Logs the first step too. */
+  public final B loggingFirstStep() {
+    loggingFirstStep = true;
+    return self();
+  }
+
+  public final B saveStrategy(SaveStrategy value) {
+    saveStrategy = value;
+    return self();
+  }
+
+  public final B saveSteps(double value) {
+    saveSteps = value;
+    return self();
+  }
+
+  /** Recomputes activations in the backward pass, to save memory. */
+  public final B gradientCheckpointing() {
+    gradientCheckpointing = true;
+    return self();
+  }
+
+  /** Stores weights and activations in bf16, with exact f32 master weights. */
+  public final B bf16() {
+    bf16 = true;
+    return self();
+  }
+
+  public final B device(Device value) {
+    device = value;
+    return self();
+  }
+
+  public final B threads(int value) {
+    threads = value;
+    return self();
+  }
+
+  public final B maxTokensPerPack(int value) {
+    maxTokensPerPack = value;
+    return self();
+  }
+
+  final ModelSource model(@Nullable Path refModelNameOrPath) {
+    return new ModelSource(
+        required("model_name_or_path", modelNameOrPath, "a model directory"),
+        refModelNameOrPath,
+        dtype);
+  }
+
+  final DataConfig data() {
+    return new DataConfig(
+        required("dataset_name", datasetName, "a JSONL or JSON file, or its folder"),
+        datasetTrainSplit,
+        maxLength,
+        truncationMode,
+        onBadRow);
+  }
+
+  final OptimizerConfig optimizer() {
+    return new OptimizerConfig(
+        optim,
+        learningRate,
+        adamBeta1,
+        adamBeta2,
+        adamEpsilon,
+        rmspropAlpha,
+        rmspropEpsilon,
+        momentum,
+        weightDecay,
+        maxGradNorm,
+        lrSchedulerType,
+        warmupSteps,
+        warmupRatio);
+  }
+
+  final RunConfig run() {
+    return new RunConfig(
+        required("output_dir", outputDir, "the folder to write the model to"),
+        existingOutput,
+        maxSteps,
+        numTrainEpochs,
+        perDeviceTrainBatchSize,
+        gradientAccumulationSteps,
+        seed,
+        trainSamplingStrategy,
+        loggingSteps,
+        loggingFirstStep,
+        saveStrategy,
+        saveSteps,
+        gradientCheckpointing,
+        bf16,
+        device,
+        threads,
+        maxTokensPerPack);
+  }
+
+  private static <T> T required(String option, @Nullable T value, String what) {
+    if (value == null) {
+      throw new ConfigException(option, "is required: " + what);
+    }
+    return value;
+  }
+}

@@ -8,6 +8,7 @@
  * Rules
  *   Argument order   outputs, inputs, saved values, extents, strides, scalars, dtype, workspace, stream.
  *   Pointers         point to memory of the library's device. `stream` is NULL on the CPU, where a call returns when its work is done.
+ *   Scalars          of optimizers are double: 1 - beta2 of a float 0.999 is off by 1.3e-5 of itself, and torch computes it in double.
  *   dtype            storage type of activations and weights (`gatun_dtype`). Whatever is declared `float *` is always f32. All sums,
  *                    softmax, norms and losses are computed in f32 or wider, whatever the dtype.
  *   Strides          count elements between consecutive rows; a row itself is contiguous.
@@ -99,7 +100,7 @@ struct gatun_kernels {
   int32_t (*cast)(void *dst, const void *src, int64_t count, int32_t dst_dtype, int32_t src_dtype, void *stream);
 
   /* dst = (1 - alpha) dst + alpha src. [count] */
-  int32_t (*mix)(void *dst, const void *src, int64_t count, float alpha, int32_t dtype, void *stream);
+  int32_t (*mix)(void *dst, const void *src, int64_t count, double alpha, int32_t dtype, void *stream);
 
   /* y[t] = scale * table[token_ids[t]] + position_table[positions[t]].
    * y [tokens, hidden], table [vocab, hidden], position_table [opt] [max_positions, hidden], token_ids, positions [tokens]. */
@@ -211,19 +212,20 @@ struct gatun_kernels {
    * weight [count] of dtype. remainder [count] [opt, with bf16]: together with the weight the exact f32 master value, whose bits are
    * (weight << 16) + (int16_t)remainder; weight is the master rounded to nearest, ties away from zero. gradient_scale: device memory. */
   int32_t (*adamw)(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient, const float *gradient_scale,
-                   int64_t count, int64_t decay_count, float learning_rate, float beta1, float beta2, float eps, float weight_decay, float correction1,
-                   float correction2, int32_t dtype, void *stream);
+                   int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
+                   double correction1, double correction2, int32_t dtype, void *stream);
 
   /* RMSprop as torch.optim.RMSprop (not centered): g += weight_decay * w; v = alpha v + (1 - alpha) g^2; step = g / (sqrt(v) + eps);
    * buffer = momentum * buffer + step [opt: NULL when momentum is 0]; w -= learning_rate * step. */
   int32_t (*rmsprop)(void *weight, uint16_t *remainder, float *square_average, float *buffer, const float *gradient, const float *gradient_scale,
-                     int64_t count, int64_t decay_count, float learning_rate, float alpha, float eps, float momentum, float weight_decay, int32_t dtype,
-                     void *stream);
+                     int64_t count, int64_t decay_count, double learning_rate, double alpha, double eps, double momentum, double weight_decay,
+                     int32_t dtype, void *stream);
 
   /* SGD as torch.optim.SGD: g += weight_decay * w; buffer = first_step ? g : momentum * buffer + g [opt: NULL when momentum is 0];
    * w -= learning_rate * (buffer or g). */
   int32_t (*sgd)(void *weight, uint16_t *remainder, float *buffer, const float *gradient, const float *gradient_scale, int64_t count,
-                 int64_t decay_count, float learning_rate, float momentum, float weight_decay, int32_t first_step, int32_t dtype, void *stream);
+                 int64_t decay_count, double learning_rate, double momentum, double weight_decay, int32_t first_step, int32_t dtype,
+                 void *stream);
 
   /* remainder[i] = 0 and weight[i] = source[i] rounded; or, with remainder, the exact split of source that adamw describes.
    * weight, source, remainder [count]; remainder [opt]. The way back is join_master. */

@@ -1,0 +1,104 @@
+package dev.gatun.bindings;
+
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.CodeSource;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Loads the libraries behind the generated bindings, each by its path, into this class loader,
+ * where the bindings look symbols up.
+ *
+ * <p>A folder that {@value #PATH_PROPERTY} names is the only one tried. Without it: {@code native/}
+ * beside the jar (an installed distribution), then {@code build/native/lib} of the checkout that the
+ * classes lie in.
+ */
+public final class NativeLibraries {
+  /** System property: the folder that holds the native libraries. */
+  public static final String PATH_PROPERTY = "gatun.native.path";
+
+  /** A file that marks the root of a checkout. */
+  private static final String CHECKOUT_MARK = "native/include/gatun_kernels.h";
+
+  private static final String BUILD_FOLDER = "build/native/lib";
+
+  private static @Nullable Path cpuLibrary;
+
+  private NativeLibraries() {}
+
+  /**
+   * Loads oneDNN and the CPU kernels, once.
+   *
+   * @return the path of the CPU kernel library
+   * @throws NativeLibraryException if either is missing or refused by the system's loader
+   */
+  public static synchronized Path loadCpu() {
+    if (cpuLibrary == null) {
+      List<Path> folders = folders(System.getProperty(PATH_PROPERTY), codeLocation());
+      // First, since the kernel library refers to oneDNN by its bare name.
+      load(oneDnnFileName(), folders);
+      cpuLibrary = load(System.mapLibraryName("gatun_cpu"), folders);
+    }
+    return cpuLibrary;
+  }
+
+  /** Tries {@code fileName} in each folder, in order. */
+  static Path load(String fileName, List<Path> folders) {
+    List<String> tried = new ArrayList<>();
+    for (Path folder : folders) {
+      Path library = folder.resolve(fileName).toAbsolutePath().normalize();
+      if (!Files.isRegularFile(library)) {
+        tried.add("  " + library + ": no such file");
+        continue;
+      }
+      try {
+        System.load(library.toString());
+        return library;
+      } catch (UnsatisfiedLinkError e) {
+        tried.add("  " + library + ": " + e.getMessage());
+      }
+    }
+    throw new NativeLibraryException(
+        "native library %s could not be loaded; tried\n%s\nBuild it with ./gatun --version in a checkout, or name its folder with -D%s=..."
+            .formatted(fileName, String.join("\n", tried), PATH_PROPERTY));
+  }
+
+  /** The folders to search, given the property's value and where this class was loaded from. */
+  static List<Path> folders(@Nullable String property, @Nullable Path codeLocation) {
+    if (property != null) {
+      return List.of(Path.of(property));
+    }
+    if (codeLocation == null) {
+      return List.of(Path.of(BUILD_FOLDER));
+    }
+    List<Path> folders = new ArrayList<>();
+    Path parent = codeLocation.getParent();
+    if (parent != null && Files.isRegularFile(codeLocation)) {
+      folders.add(parent.resolve("native"));
+    }
+    for (Path folder = parent; folder != null; folder = folder.getParent()) {
+      if (Files.exists(folder.resolve(CHECKOUT_MARK))) {
+        folders.add(folder.resolve(BUILD_FOLDER));
+        break;
+      }
+    }
+    return folders;
+  }
+
+  private static @Nullable Path codeLocation() {
+    CodeSource source = NativeLibraries.class.getProtectionDomain().getCodeSource();
+    try {
+      return source == null ? null : Path.of(source.getLocation().toURI());
+    } catch (URISyntaxException e) {
+      throw new NativeLibraryException(
+          "cannot tell where Gatun's classes lie: " + e.getMessage());
+    }
+  }
+
+  private static String oneDnnFileName() {
+    return System.getProperty("os.name").startsWith("Mac") ? "libdnnl.3.dylib" : "libdnnl.so.3";
+  }
+}

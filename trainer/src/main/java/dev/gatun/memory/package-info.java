@@ -1,4 +1,4 @@
-/** Owned native memory, and what every exception of Gatun has in common. */
+/** Owned native memory, and the exceptions that every package builds on. */
 @NullMarked
 package dev.gatun.memory;
 

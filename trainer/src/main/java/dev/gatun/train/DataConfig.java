@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -20,7 +21,8 @@ public record DataConfig(
     String datasetTrainSplit,
     @Nullable Integer maxLength,
     TruncationMode truncationMode,
-    OnBadRow onBadRow) {
+    OnBadRow onBadRow)
+    implements EffectiveConfig.Section {
   private static final List<String> EXTENSIONS = List.of(".jsonl", ".json");
 
   public DataConfig {

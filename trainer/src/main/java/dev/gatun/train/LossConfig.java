@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.report.EffectiveConfig;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -43,7 +44,8 @@ public record LossConfig(
     boolean syncRefModel,
     int refModelSyncSteps,
     double refModelMixupAlpha,
-    boolean precomputeRefLogProbs) {
+    boolean precomputeRefLogProbs)
+    implements EffectiveConfig.Section {
   static final double DEFAULT_BETA = 0.1;
   static final double DEFAULT_ALPHA = 0.5;
   static final double DEFAULT_TAU = 0.05;

@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -11,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * @param refModelNameOrPath model directory of the reference; null: the policy's start
  * @param dtype storage type of weights and activations
  */
-public record ModelSource(
-    Path modelNameOrPath, @Nullable Path refModelNameOrPath, Precision dtype) {
+public record ModelSource(Path modelNameOrPath, @Nullable Path refModelNameOrPath, Precision dtype)
+    implements EffectiveConfig.Section {
   public ModelSource {
     Objects.requireNonNull(modelNameOrPath, "modelNameOrPath");
     Objects.requireNonNull(dtype, "dtype");

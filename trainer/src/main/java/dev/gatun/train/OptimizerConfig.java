@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.report.EffectiveConfig;
 import java.util.Objects;
 
 /**
@@ -32,7 +33,8 @@ public record OptimizerConfig(
     double maxGradNorm,
     LearningRateSchedule lrSchedulerType,
     double warmupSteps,
-    double warmupRatio) {
+    double warmupRatio)
+    implements EffectiveConfig.Section {
   static final double DEFAULT_BETA1 = 0.9;
   static final double DEFAULT_BETA2 = 0.999;
   static final double DEFAULT_EPSILON = 1e-8;

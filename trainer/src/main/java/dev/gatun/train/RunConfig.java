@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Path;
 import java.util.Objects;
 
@@ -7,7 +8,7 @@ import java.util.Objects;
  * How long a run is, what it writes and where it computes.
  *
  * @param outputDir folder of the trained model and the metrics
- * @param existingOutput what an output folder that already holds something means
+ * @param overwriteOutputDir write into {@code outputDir} even if it already holds a model
  * @param maxSteps optimizer steps; -1: as {@code numTrainEpochs} says
  * @param numTrainEpochs passes over the rows; the last may be a part
  * @param perDeviceTrainBatchSize rows (pairs) in a micro-batch
@@ -27,7 +28,7 @@ import java.util.Objects;
  */
 public record RunConfig(
     Path outputDir,
-    OutputPolicy existingOutput,
+    boolean overwriteOutputDir,
     int maxSteps,
     double numTrainEpochs,
     int perDeviceTrainBatchSize,
@@ -42,13 +43,13 @@ public record RunConfig(
     boolean bf16,
     Device device,
     int threads,
-    int maxTokensPerPack) {
+    int maxTokensPerPack)
+    implements EffectiveConfig.Section {
   static final double DEFAULT_EPOCHS = 3;
   static final double DEFAULT_SAVE_STEPS = 500;
 
   public RunConfig {
     Objects.requireNonNull(outputDir, "outputDir");
-    Objects.requireNonNull(existingOutput, "existingOutput");
     Objects.requireNonNull(device, "device");
     Check.that("max_steps", maxSteps == -1 || maxSteps >= 1, maxSteps, "at least 1, or -1");
     Check.positive("num_train_epochs", numTrainEpochs);

@@ -32,7 +32,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private double warmupSteps;
   private double warmupRatio;
   private @Nullable Path outputDir;
-  private OutputPolicy existingOutput = OutputPolicy.ERROR;
+  private boolean overwriteOutputDir;
   private int maxSteps = -1;
   private double numTrainEpochs = RunConfig.DEFAULT_EPOCHS;
   private int perDeviceTrainBatchSize = 8;
@@ -170,8 +170,9 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     return self();
   }
 
-  public final B existingOutput(OutputPolicy value) {
-    existingOutput = value;
+  /** Writes into an output folder that already holds a model. */
+  public final B overwriteOutputDir() {
+    overwriteOutputDir = true;
     return self();
   }
 
@@ -289,7 +290,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   final RunConfig run() {
     return new RunConfig(
         required("output_dir", outputDir, "the folder to write the model to"),
-        existingOutput,
+        overwriteOutputDir,
         maxSteps,
         numTrainEpochs,
         perDeviceTrainBatchSize,

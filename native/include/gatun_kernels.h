@@ -72,17 +72,17 @@ enum gatun_f_divergence { GATUN_REVERSE_KL = 0, GATUN_FORWARD_KL = 1, GATUN_JS_D
 
 /* What `preference` computes; formulas in docs/losses.md. Passed by pointer to host memory. */
 struct gatun_preference_options {
-  int32_t num_losses; /* 1..GATUN_MAX_LOSSES */
+  int32_t num_losses;               /* 1..GATUN_MAX_LOSSES */
   int32_t losses[GATUN_MAX_LOSSES]; /* gatun_loss */
   float loss_weights[GATUN_MAX_LOSSES];
   float beta;
   float label_smoothing;
   float discopop_tau;
   float simpo_gamma;
-  int32_t f_divergence; /* gatun_f_divergence */
-  float f_alpha; /* coefficient of GATUN_ALPHA_DIVERGENCE */
-  float ld_alpha; /* weight of the log-probs beyond the shorter answer's length; 1 = plain sums */
-  int32_t use_weighting; /* WPO: the loss of a pair is multiplied by the detached weights of its answers */
+  int32_t f_divergence;   /* gatun_f_divergence */
+  float f_alpha;          /* coefficient of GATUN_ALPHA_DIVERGENCE */
+  float ld_alpha;         /* weight of the log-probs beyond the shorter answer's length; 1 = plain sums */
+  int32_t use_weighting;  /* WPO: the loss of a pair is multiplied by the detached weights of its answers */
   int32_t reference_free; /* reference log-probs count as 0 in the loss */
 };
 
@@ -118,9 +118,9 @@ struct gatun_kernels {
                              int64_t dim, int64_t y_stride, int64_t x_stride, float eps, float weight_offset, int32_t dtype, void *stream);
   /* d_x = d_residual + gradient through the norm; d_weight[dim] += sum over tokens and groups. x is what was normalized (the sum).
    * d_residual [opt] as d_x, may be d_x itself; d_x may be d_y. */
-  int32_t (*rmsnorm_backward)(void *d_x, float *d_weight, const void *d_y, const void *x, const void *weight, const float *rstd, const void *d_residual,
-                              int64_t tokens, int64_t groups, int64_t dim, int64_t d_x_stride, int64_t d_y_stride, int64_t x_stride, float weight_offset,
-                              int32_t dtype, void *workspace, void *stream);
+  int32_t (*rmsnorm_backward)(void *d_x, float *d_weight, const void *d_y, const void *x, const void *weight, const float *rstd,
+                              const void *d_residual, int64_t tokens, int64_t groups, int64_t dim, int64_t d_x_stride, int64_t d_y_stride,
+                              int64_t x_stride, float weight_offset, int32_t dtype, void *workspace, void *stream);
 
   /* s = x + delta; y = (s - mean) * rstd * weight + bias. All [tokens, dim] contiguous; mean, rstd [tokens] [opt]; delta, sum as in rmsnorm. */
   int32_t (*layernorm_forward)(void *y, void *sum, float *mean, float *rstd, const void *x, const void *delta, const void *weight, const void *bias,
@@ -145,8 +145,8 @@ struct gatun_kernels {
   /* The transpose: d_q from d_q_out; d_k, d_v from row key_rows[t] plus row key_copy_rows[t]. d_q may be d_q_out. */
   int32_t (*rope_backward)(void *d_q, void *d_k, void *d_v, const void *d_q_out, const void *d_k_out, const void *d_v_out, const float *cos,
                            const float *sin, const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens,
-                           int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, int64_t q_out_stride, int32_t dtype,
-                           void *stream);
+                           int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, int64_t q_out_stride,
+                           int32_t dtype, void *stream);
 
   /* s = scale * q . k, then softcap * tanh(s / softcap) if softcap > 0; out = softmax(s) v over the keys the segment shows; lse = log-sum-exp of s
    * (natural log). Query head h reads key head h / (heads / kv_heads). window = 0: no window.
@@ -193,12 +193,11 @@ struct gatun_kernels {
                               int32_t dtype, void *stream);
 
   /* The preference losses of `pairs` pairs, and their gradients in closed form.
-   * Predictions are grouped by answer: pair p has chosen = [answer_begin[2p], answer_begin[2p+1]) and rejected = [answer_begin[2p+1], answer_begin[2p+2]).
-   * loss[p] = pair_scale[p] * sum_k weight_k L_k (+ sft_scale[p] * weight * -sum chosen log_prob); its sum over a step is the loss that is logged.
-   * sums [pairs, 4]: policy chosen, policy rejected, reference chosen, reference rejected log-probs (after ld_alpha).
-   * d_log_prob [predictions]: gradient of sum_p loss[p].
-   * reference_log_prob [opt when no loss reads it] and log_sum_square [opt unless use_weighting] [predictions].
-   * group_begin [groups + 1]: the micro-batches (in pairs) inside which aot and aot_unpaired sort. */
+   * Predictions are grouped by answer: pair p has chosen = [answer_begin[2p], answer_begin[2p+1]) and rejected = [answer_begin[2p+1],
+   * answer_begin[2p+2]). loss[p] = pair_scale[p] * sum_k weight_k L_k (+ sft_scale[p] * weight * -sum chosen log_prob); its sum over a step is the
+   * loss that is logged. sums [pairs, 4]: policy chosen, policy rejected, reference chosen, reference rejected log-probs (after ld_alpha). d_log_prob
+   * [predictions]: gradient of sum_p loss[p]. reference_log_prob [opt when no loss reads it] and log_sum_square [opt unless use_weighting]
+   * [predictions]. group_begin [groups + 1]: the micro-batches (in pairs) inside which aot and aot_unpaired sort. */
   int32_t (*preference)(float *loss, float *sums, float *d_log_prob, const float *log_prob, const float *reference_log_prob,
                         const float *log_sum_square, const int32_t *answer_begin, const int32_t *group_begin, const float *pair_scale,
                         const float *sft_scale, int64_t pairs, int64_t groups, const struct gatun_preference_options *options, void *workspace,
@@ -208,9 +207,9 @@ struct gatun_kernels {
   int32_t (*gradnorm)(float *norm_and_scale, const float *gradient, int64_t count, float max_norm, void *workspace, void *stream);
 
   /* AdamW as torch.optim.AdamW: g = gradient * *gradient_scale; w *= 1 - learning_rate * weight_decay (first decay_count elements only);
-   * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= learning_rate / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), correction = 1 - b^step.
-   * weight [count] of dtype. remainder [count] [opt, with bf16]: together with the weight the exact f32 master value, whose bits are
-   * (weight << 16) + (int16_t)remainder; weight is the master rounded to nearest, ties away from zero. gradient_scale: device memory. */
+   * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= learning_rate / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), correction = 1 -
+   * b^step. weight [count] of dtype. remainder [count] [opt, with bf16]: together with the weight the exact f32 master value, whose bits are (weight
+   * << 16) + (int16_t)remainder; weight is the master rounded to nearest, ties away from zero. gradient_scale: device memory. */
   int32_t (*adamw)(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient, const float *gradient_scale,
                    int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
                    double correction1, double correction2, int32_t dtype, void *stream);
@@ -224,8 +223,7 @@ struct gatun_kernels {
   /* SGD as torch.optim.SGD: g += weight_decay * w; buffer = first_step ? g : momentum * buffer + g [opt: NULL when momentum is 0];
    * w -= learning_rate * (buffer or g). */
   int32_t (*sgd)(void *weight, uint16_t *remainder, float *buffer, const float *gradient, const float *gradient_scale, int64_t count,
-                 int64_t decay_count, double learning_rate, double momentum, double weight_decay, int32_t first_step, int32_t dtype,
-                 void *stream);
+                 int64_t decay_count, double learning_rate, double momentum, double weight_decay, int32_t first_step, int32_t dtype, void *stream);
 
   /* remainder[i] = 0 and weight[i] = source[i] rounded; or, with remainder, the exact split of source that adamw describes.
    * weight, source, remainder [count]; remainder [opt]. The way back is join_master. */

@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
  * where the bindings look symbols up.
  *
  * <p>A folder that {@value #PATH_PROPERTY} names is the only one tried. Without it: {@code native/}
- * beside the jar (an installed distribution), then {@code build/native/lib} of the checkout that the
- * classes lie in.
+ * beside the jar (an installed distribution), then {@code build/native/lib} of the checkout that
+ * the classes lie in.
  */
 public final class NativeLibraries {
   /** System property: the folder that holds the native libraries. */
@@ -93,8 +93,7 @@ public final class NativeLibraries {
     try {
       return source == null ? null : Path.of(source.getLocation().toURI());
     } catch (URISyntaxException e) {
-      throw new NativeLibraryException(
-          "cannot tell where Gatun's classes lie: " + e.getMessage());
+      throw new NativeLibraryException("cannot tell where Gatun's classes lie: " + e.getMessage());
     }
   }
 

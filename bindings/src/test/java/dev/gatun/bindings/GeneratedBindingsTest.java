@@ -18,7 +18,8 @@ import org.junit.jupiter.api.Test;
 final class GeneratedBindingsTest {
   private static final Path ROOT = Path.of("..").toAbsolutePath().normalize();
   private static final String GENERATED = "bindings/src/generated/java";
-  private static final String REMEDY = "; run bindings/jextract/generate.sh and commit what it wrote";
+  private static final String REMEDY =
+      "; run bindings/jextract/generate.sh and commit what it wrote";
 
   /** A line of the checksum file, in the format of sha256sum. */
   private record Checksum(String sha256, String path) {
@@ -56,8 +57,7 @@ final class GeneratedBindingsTest {
   }
 
   private static Set<Checksum> checksums() throws IOException {
-    try (Stream<String> lines =
-        Files.lines(ROOT.resolve("bindings/jextract/checksums.sha256"))) {
+    try (Stream<String> lines = Files.lines(ROOT.resolve("bindings/jextract/checksums.sha256"))) {
       return lines.map(Checksum::parse).collect(Collectors.toSet());
     }
   }

@@ -15,8 +15,7 @@ final class NativeLibrariesTest {
   @Test
   void propertyIsTheOnlyPlace(@TempDir Path folder) {
     assertEquals(
-        List.of(folder),
-        NativeLibraries.folders(folder.toString(), Path.of("").toAbsolutePath()));
+        List.of(folder), NativeLibraries.folders(folder.toString(), Path.of("").toAbsolutePath()));
   }
 
   @Test

@@ -6,7 +6,10 @@ package dev.gatun.hf;
  */
 public record RopeConfig(double theta, Scaling scaling) {
   public RopeConfig {
-    requirePositive("rope_theta", theta);
+    if (!(theta > 1 && Double.isFinite(theta))) {
+      throw new IllegalArgumentException(
+          "rope_theta is " + theta + ", expected a finite number greater than 1");
+    }
   }
 
   /** How the frequencies change so that a model reads texts longer than it was pretrained on. */

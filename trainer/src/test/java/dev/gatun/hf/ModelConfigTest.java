@@ -213,6 +213,8 @@ class ModelConfigTest {
             + " 0",
         "{'rope_theta': 'x'}            | rope_theta is \"x\", expected a finite number",
         "{'rope_theta': NaN}            | rope_theta is ",
+        "{'rope_theta': 1}              | rope_theta is 1.0, expected a finite number greater than"
+            + " 1",
         "{'hidden_act': 'gelu'}         | hidden_act is \"gelu\", expected silu, gelu_new or",
         "{'tie_word_embeddings': 1}     | tie_word_embeddings is 1, expected true or false",
         "{'torch_dtype': 'float64'}     | torch_dtype is \"float64\", expected float32, bfloat16",

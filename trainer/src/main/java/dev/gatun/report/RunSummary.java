@@ -26,7 +26,7 @@ public record RunSummary(
     INTERRUPTED
   }
 
-  double perSecond(double count) {
+  double perSecond(long count) {
     return seconds > 0 ? count / seconds : 0;
   }
 }

@@ -1,0 +1,56 @@
+/* activation.h: silu and gelu (tanh approximation) with their derivatives, a vector at a time. */
+#ifndef GATUN_ACTIVATION_H
+#define GATUN_ACTIVATION_H
+
+#include "guard.h"
+#include "simd.h"
+
+namespace gatun::GATUN_ISA {
+
+struct ValueAndSlope {
+  floats value;
+  floats slope;
+};
+
+/** s(x) and 1 - s(x) of the logistic function, each to full relative precision. */
+struct Logistic {
+  floats s;
+  floats one_minus_s;
+
+  static GATUN_INLINE Logistic of(floats x) {
+    const floats e = exp(min(-x, splat(88.0f)));  // finite, so that e * s is never inf * 0
+    const floats s = 1.0f / (1.0f + e);
+    return {s, e * s};
+  }
+};
+
+/** silu(x) = x s(x); silu'(x) = s + x s (1 - s). */
+struct Silu {
+  static GATUN_INLINE floats value(floats x) { return x * sigmoid(x); }
+  static GATUN_INLINE ValueAndSlope value_and_slope(floats x) {
+    const Logistic l = Logistic::of(x);
+    const floats value = x * l.s;
+    return {value, l.s + value * l.one_minus_s};
+  }
+};
+
+/**
+ * gelu(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3); gelu'(x) = s + x s (1 - s) 2u'.
+ * The logistic form keeps full precision where tanh u is near -1.
+ */
+struct GeluTanh {
+  static constexpr float kTwoSqrt2OverPi = 1.59576912160573071176f;
+  static constexpr float kCubic = 0.044715f;
+
+  static GATUN_INLINE floats value(floats x) { return x * sigmoid(kTwoSqrt2OverPi * (x + kCubic * x * x * x)); }
+  static GATUN_INLINE ValueAndSlope value_and_slope(floats x) {
+    const floats square = x * x;
+    const Logistic l = Logistic::of(kTwoSqrt2OverPi * x * (1.0f + kCubic * square));
+    const floats value = x * l.s;
+    return {value, l.s + value * l.one_minus_s * (kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * square))};
+  }
+};
+
+}  // namespace gatun::GATUN_ISA
+
+#endif

@@ -1,0 +1,36 @@
+#include "checks.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace gatun::GATUN_ISA {
+
+/*
+ * The largest of what the rows that take a workspace put there:
+ *   rmsnorm, layernorm, bias backward   partial sums of one or two parameter gradients (Chunks)
+ *   gradnorm                            one double per chunk
+ *   preference                          one PairState, 64 bytes, per pair
+ */
+int64_t workspace_bytes(int64_t rows, int64_t columns) {
+  const int64_t partial_sums = 2 * Chunks::floats_needed(columns < 1 ? 1 : columns) * int64_t{sizeof(float)};
+  const int64_t per_row = 64 * (rows < 1 ? 1 : rows);
+  const int64_t bytes = 64 * 1024 + partial_sums + per_row;
+  return (bytes + 63) / 64 * 64;
+}
+
+#if !defined(GATUN_HAS_ATTENTION)
+int32_t attention_forward(void *, float *, const void *, const void *, const void *, const gatun_segment *, int64_t, int64_t, int64_t,
+                          int64_t, int64_t, float, float, int64_t, int32_t, void *, void *) {
+  return GATUN_UNSUPPORTED;
+}
+int32_t attention_backward(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *,
+                           const gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t,
+                           void *, void *) {
+  return GATUN_UNSUPPORTED;
+}
+#endif
+
+#define GATUN_ROW(row) .row = row,
+const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION, .last_error = last_failure, GATUN_ROWS(GATUN_ROW)};
+#undef GATUN_ROW
+
+}  // namespace gatun::GATUN_ISA

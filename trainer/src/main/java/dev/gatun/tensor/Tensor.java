@@ -189,6 +189,34 @@ public final class Tensor {
   }
 
   /**
+   * This tensor as a matrix: all dimensions behind the first become one. Rows stay where they are.
+   */
+  public Tensor matrix() {
+    if (shape.length == 2) {
+      return this;
+    }
+    long rows = shape.length == 0 ? 1 : shape[0];
+    return at(name, 0, new long[] {rows, rowElements(shape)}, rowStride);
+  }
+
+  /**
+   * The same memory seen as another type and shape of at most as many bytes.
+   *
+   * @throws IllegalArgumentException if this tensor is not contiguous, or is too small
+   */
+  public Tensor reinterpret(String name, DType dtype, long... shape) {
+    if (!isContiguous()) {
+      throw new IllegalArgumentException(this + ": has gaps between rows, expected contiguous");
+    }
+    Tensor view = new Tensor(name, dtype, shape.clone(), rowElements(shape), buffer, offsetBytes);
+    if (view.sizeBytes() > sizeBytes()) {
+      throw new IllegalArgumentException(
+          view + ": does not fit in " + this + ", which has " + sizeBytes() + " bytes");
+    }
+    return view;
+  }
+
+  /**
    * Rows {@code [first, first + count)} of the first dimension.
    *
    * @throws IllegalArgumentException if there are not so many

@@ -1,0 +1,84 @@
+package dev.gatun.backend;
+
+import dev.gatun.memory.Buffer;
+import dev.gatun.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device that computes: its memory, matrix products, and kernels. Operations take effect in the
+ * order of the calls. Tensors that it is given lie in memory that it allocated.
+ *
+ * <p>Not for concurrent use. Results depend on the arguments only, not on threads or timing.
+ */
+public sealed interface Backend extends AutoCloseable permits CpuBackend {
+  /** The backend's word on the command line: {@code cpu}. */
+  String name();
+
+  /** One line for people: threads, instruction set, library of matrix products. */
+  String description();
+
+  /** Allocates zeroed memory on the device, aligned to 64 bytes. The caller closes it. */
+  Buffer allocate(String name, long sizeBytes);
+
+  /** Sets every element to zero. {@code tensor} is contiguous. */
+  void zero(Tensor tensor);
+
+  /** dst = src: same type and number of elements, both contiguous, not overlapping. */
+  void copy(Tensor dst, Tensor src);
+
+  /** Copies {@code src} from host memory; it has exactly the bytes of {@code dst}. */
+  void upload(Tensor dst, MemorySegment src);
+
+  /** Copies {@code src} to a f32 tensor of as many elements. */
+  void upload(Tensor dst, float[] src);
+
+  /** Copies {@code src} to an i32 tensor of as many elements. */
+  void upload(Tensor dst, int[] src);
+
+  /** Copies to host memory; {@code dst} has exactly the bytes of {@code src}. */
+  void download(MemorySegment dst, Tensor src);
+
+  /** The elements of a f32, bf16 or f16 tensor, which f32 holds exactly. */
+  float[] downloadF32(Tensor src);
+
+  /** The elements of an i32 tensor. */
+  int[] downloadI32(Tensor src);
+
+  /** dst[i] = src[i], rounded to nearest even; f32, bf16 and f16, both contiguous. */
+  void cast(Tensor dst, Tensor src);
+
+  /**
+   * c = op(a) op(b) + bias (+ c). Sums are f32.
+   *
+   * @param c {@code [m, n]}; f32 or the type of a
+   * @param a {@code [m, k]}, or {@code [k, m]} if transposed; f32 or bf16
+   * @param b {@code [k, n]}, or {@code [n, k]} if transposed; type of a
+   * @param bias {@code [n]}; type of a
+   */
+  void matmul(
+      Tensor c,
+      Tensor a,
+      Transpose transposeA,
+      Tensor b,
+      Transpose transposeB,
+      @Nullable Tensor bias,
+      Accumulate accumulate);
+
+  /** The kernel table on this device. */
+  Kernels kernels();
+
+  /**
+   * Makes the workspace of kernels suffice for every call with at most these extents. It lives as
+   * long as the backend and never shrinks. To be called when a run is planned: a step allocates
+   * nothing, and a kernel that needs more than was reserved fails.
+   *
+   * @param rows tokens, key rows or predictions
+   * @param columns the largest of hidden, intermediate, heads * headDim and vocabulary
+   */
+  void reserveWorkspace(long rows, long columns);
+
+  /** Frees the workspace. */
+  @Override
+  void close();
+}

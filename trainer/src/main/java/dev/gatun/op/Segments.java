@@ -1,0 +1,111 @@
+package dev.gatun.op;
+
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.IntStream;
+
+/**
+ * The runs of variable-length attention: queries {@code [queryBegin, + queryLength)} see keys
+ * {@code [keyBegin, + keyLength)}, causal, aligned bottom-right: the last query sees the last key.
+ *
+ * <p>Query ranges are disjoint. Key ranges must be disjoint too where gradients are wanted.
+ */
+public final class Segments {
+  /** Numbers that describe one segment. */
+  private static final int FIELDS = 4;
+
+  private static final Check CHECK = new Check("attention");
+
+  private final int[] fields;
+  private final long queryEnd;
+  private final long keyEnd;
+  private final boolean keysDisjoint;
+
+  private Segments(int[] fields) {
+    this.fields = fields;
+    long lastQuery = 0;
+    long lastKey = 0;
+    for (int i = 0; i < fields.length; i += FIELDS) {
+      int queryBegin = fields[i];
+      int queryLength = fields[i + 1];
+      int keyBegin = fields[i + 2];
+      int keyLength = fields[i + 3];
+      CHECK.that(
+          queryBegin >= 0 && keyBegin >= 0 && queryLength >= 1 && keyLength >= queryLength,
+          "segment %d is queries [%d, +%d) over keys [%d, +%d), expected keyLength >= queryLength"
+              + " >= 1 and no negative begin",
+          i / FIELDS,
+          queryBegin,
+          queryLength,
+          keyBegin,
+          keyLength);
+      lastQuery = Math.max(lastQuery, (long) queryBegin + queryLength);
+      lastKey = Math.max(lastKey, (long) keyBegin + keyLength);
+    }
+    this.queryEnd = lastQuery;
+    this.keyEnd = lastKey;
+    CHECK.that(disjoint(fields, 0), "segments have overlapping queries");
+    this.keysDisjoint = disjoint(fields, 2);
+  }
+
+  /**
+   * Segments from {@code queryBegin, queryLength, keyBegin, keyLength} of each, one after the
+   * other.
+   *
+   * @throws IllegalArgumentException if a segment is empty, has fewer keys than queries, or two
+   *     segments share a query
+   */
+  public static Segments of(int... fields) {
+    CHECK.that(
+        fields.length > 0 && fields.length % FIELDS == 0,
+        "segments have %d numbers, expected 4 for each",
+        fields.length);
+    return new Segments(fields.clone());
+  }
+
+  /** Number of segments. */
+  public int count() {
+    return fields.length / FIELDS;
+  }
+
+  /** Four numbers each, as {@link #of} takes them. Not to be changed. */
+  int[] fields() {
+    return fields;
+  }
+
+  /** One past the last query row. */
+  long queryEnd() {
+    return queryEnd;
+  }
+
+  /** One past the last key row. */
+  long keyEnd() {
+    return keyEnd;
+  }
+
+  boolean keysDisjoint() {
+    return keysDisjoint;
+  }
+
+  private static boolean disjoint(int[] fields, int begin) {
+    int[] order =
+        IntStream.range(0, fields.length / FIELDS)
+            .boxed()
+            .sorted(Comparator.comparingInt(s -> fields[FIELDS * s + begin]))
+            .mapToInt(Integer::intValue)
+            .toArray();
+    long end = 0;
+    for (int s : order) {
+      if (fields[FIELDS * s + begin] < end) {
+        return false;
+      }
+      end = (long) fields[FIELDS * s + begin] + fields[FIELDS * s + begin + 1];
+    }
+    return true;
+  }
+
+  @Override
+  public String toString() {
+    return "segments " + Arrays.toString(fields);
+  }
+}

@@ -44,15 +44,7 @@ final class Json {
     try {
       node = MAPPER.readTree(bytes);
     } catch (JsonProcessingException e) {
-      String place =
-          e.getLocation() == null
-              ? ""
-              : " at line "
-                  + e.getLocation().getLineNr()
-                  + ", column "
-                  + e.getLocation().getColumnNr();
-      throw new FormatException(
-          file, "is not valid JSON" + place + ": " + firstLine(e.getOriginalMessage()), e);
+      throw malformed(file, e);
     } catch (IOException e) {
       throw new FormatException(file, "is not valid JSON: " + firstLine(e.getMessage()), e);
     }
@@ -60,6 +52,18 @@ final class Json {
       return object;
     }
     throw new FormatException(file, "holds " + kind(node) + ", expected a JSON object");
+  }
+
+  static FormatException malformed(Path file, JsonProcessingException e) {
+    String place =
+        e.getLocation() == null
+            ? ""
+            : " at line "
+                + e.getLocation().getLineNr()
+                + ", column "
+                + e.getLocation().getColumnNr();
+    return new FormatException(
+        file, "is not valid JSON" + place + ": " + firstLine(e.getOriginalMessage()), e);
   }
 
   /** "an array", "a string"...: what {@code node} is, for messages. */

@@ -1,0 +1,117 @@
+package dev.gatun;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaClasses;
+import com.tngtech.archunit.core.importer.ClassFileImporter;
+import com.tngtech.archunit.core.importer.ImportOption;
+import com.tngtech.archunit.library.dependencies.SlicesRuleDefinition;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Who may import whom in the library:
+ *
+ * <pre>
+ * train -> {preference, optim, checkpoint, data, report} -> model -> op -> backend -> tensor -> memory
+ * </pre>
+ *
+ * and hf, the file formats, beside them, which knows memory and tensor alone.
+ */
+final class ArchitectureTest {
+  private static final String ROOT = "dev.gatun.";
+
+  /** For each package the others of the library that it may import. */
+  private static final Map<String, List<String>> ALLOWED =
+      Map.ofEntries(
+          Map.entry("memory", List.of()),
+          Map.entry("tensor", List.of("memory")),
+          Map.entry("hf", List.of("tensor", "memory")),
+          Map.entry("backend", List.of("bindings", "tensor", "memory")),
+          Map.entry("op", List.of("backend", "tensor", "memory")),
+          Map.entry("model", List.of("hf", "op", "backend", "tensor", "memory")),
+          Map.entry("preference", aboveModel()),
+          Map.entry("optim", aboveModel()),
+          Map.entry("checkpoint", aboveModel("hf")),
+          Map.entry("data", aboveModel("hf")),
+          Map.entry("report", aboveModel()),
+          Map.entry(
+              "train", aboveModel("hf", "preference", "optim", "checkpoint", "data", "report")));
+
+  private static final JavaClasses CLASSES =
+      new ClassFileImporter()
+          .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
+          .importPackages("dev.gatun");
+
+  private static List<String> aboveModel(String... more) {
+    return Stream.concat(
+            Arrays.stream(more), Stream.of("model", "op", "backend", "tensor", "memory"))
+        .toList();
+  }
+
+  static Stream<String> packages() {
+    return ALLOWED.keySet().stream().sorted();
+  }
+
+  @ParameterizedTest
+  @MethodSource("packages")
+  void importsOnlyWhatThePictureAllows(String name) {
+    String[] forbidden =
+        Stream.concat(ALLOWED.keySet().stream(), Stream.of("bindings", "cli"))
+            .filter(other -> !other.equals(name) && !ALLOWED.get(name).contains(other))
+            .map(other -> ROOT + other + "..")
+            .toArray(String[]::new);
+    noClasses()
+        .that()
+        .resideInAPackage(ROOT + name + "..")
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage(forbidden)
+        .allowEmptyShould(true)
+        .check(CLASSES);
+  }
+
+  @Test
+  void everyPackageIsInThePicture() {
+    TreeSet<String> known =
+        Stream.concat(ALLOWED.keySet().stream(), Stream.of("bindings"))
+            .collect(Collectors.toCollection(TreeSet::new));
+    TreeSet<String> unknown =
+        CLASSES.stream()
+            .map(JavaClass::getPackageName)
+            .map(name -> name.substring(ROOT.length()).split("\\.", 2)[0])
+            .filter(name -> !known.contains(name))
+            .collect(Collectors.toCollection(TreeSet::new));
+    assertEquals(new TreeSet<>(), unknown, "packages without an entry in ALLOWED");
+  }
+
+  @Test
+  void packagesFormNoCycle() {
+    SlicesRuleDefinition.slices().matching(ROOT + "(*)..").should().beFreeOfCycles().check(CLASSES);
+  }
+
+  /** What is above the ops speaks of tensors, not of memory. */
+  @Test
+  void rawMemoryStaysBelowTheOps() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackages(
+            Stream.of("bindings", "memory", "tensor", "backend", "op", "checkpoint", "hf")
+                .map(name -> ROOT + name + "..")
+                .toArray(String[]::new))
+        .should()
+        .dependOnClassesThat()
+        .areAssignableTo(MemorySegment.class)
+        .check(CLASSES);
+  }
+}

@@ -201,7 +201,7 @@ final class NativeTokenizer implements Tokenizer {
     return handle;
   }
 
-  private static void requireValidUnicode(String text) {
+  static void requireValidUnicode(String text) {
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);
       if (Character.isSurrogate(c)) {

@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * Everything a pass over the layers writes, carved out of the step slab.
  *
  * <p>Kept per layer is what is dear to compute again: projections, attention and the residual
- * stream. Normalized inputs and the MLP's activation are cheap, so the backward pass recomputes them
- * into {@link Scratch}.
+ * stream. Normalized inputs and the MLP's activation are cheap, so the backward pass recomputes
+ * them into {@link Scratch}.
  */
 public final class Activations {
   /** What the forward pass keeps. */
@@ -115,8 +115,8 @@ public final class Activations {
   }
 
   /**
-   * Shared by all layers, contents valid inside one layer's pass only, but for {@code delta}: what the
-   * last sublayer adds to the residual stream, and {@code dX}: the gradient of that stream.
+   * Shared by all layers, contents valid inside one layer's pass only, but for {@code delta}: what
+   * the last sublayer adds to the residual stream, and {@code dX}: the gradient of that stream.
    */
   record Scratch(
       Tensor normed,
@@ -138,7 +138,13 @@ public final class Activations {
 
   /** Carves activations for a batch of these sizes. */
   public static Activations allocate(
-      Slab slab, Norm norm, ModelConfig config, DType dtype, Policy policy, long tokens, long keyRows) {
+      Slab slab,
+      Norm norm,
+      ModelConfig config,
+      DType dtype,
+      Policy policy,
+      long tokens,
+      long keyRows) {
     return new Planner(slab, norm, config, dtype, tokens, keyRows).plan(policy);
   }
 

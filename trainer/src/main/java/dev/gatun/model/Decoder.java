@@ -12,8 +12,8 @@ import java.util.stream.IntStream;
 
 /**
  * A decoder-only transformer: embedding, layers, and the residual stream that {@link
- * LanguageModelHead} turns into log-probabilities. Holds no weights: the same decoder runs policy and
- * reference.
+ * LanguageModelHead} turns into log-probabilities. Holds no weights: the same decoder runs policy
+ * and reference.
  */
 public final class Decoder implements AutoCloseable {
   private final Backend backend;
@@ -45,8 +45,7 @@ public final class Decoder implements AutoCloseable {
   /** Carves the activations of a batch of this shape. */
   public Activations activations(
       Slab slab, DType dtype, Activations.Policy policy, BatchShape shape) {
-    return Activations.allocate(
-        slab, norm, config, dtype, policy, shape.tokens(), shape.keyRows());
+    return Activations.allocate(slab, norm, config, dtype, policy, shape.tokens(), shape.keyRows());
   }
 
   /** Carves the activations of a pass whose keys and values go to {@code cache}. */

@@ -1,9 +1,9 @@
 package dev.gatun.model;
 
+import dev.gatun.backend.Accumulate;
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelConfig.Family;
-import dev.gatun.backend.Accumulate;
 import dev.gatun.op.Activation;
 import dev.gatun.op.Attention;
 import dev.gatun.op.AttentionOptions;
@@ -21,8 +21,9 @@ import org.jspecify.annotations.Nullable;
  * One transformer layer: attention, then MLP, each read from the residual stream through a norm and
  * added back to it.
  *
- * <p>The addition of a sublayer's output ({@code scratch.delta}) is fused with the norm that follows
- * it, so a layer begins by adding what its predecessor left there, and ends leaving its own.
+ * <p>The addition of a sublayer's output ({@code scratch.delta}) is fused with the norm that
+ * follows it, so a layer begins by adding what its predecessor left there, and ends leaving its
+ * own.
  */
 final class DecoderLayer {
   private final Backend backend;
@@ -41,11 +42,8 @@ final class DecoderLayer {
     this.rope = rope;
     this.attentionOptions =
         new AttentionOptions(
-            config.attentionScale(),
-            config.attentionLogitSoftcap(),
-            config.slidingWindow(index));
-    this.weightLayout =
-        config.family() == Family.GPT2 ? WeightLayout.IN_OUT : WeightLayout.OUT_IN;
+            config.attentionScale(), config.attentionLogitSoftcap(), config.slidingWindow(index));
+    this.weightLayout = config.family() == Family.GPT2 ? WeightLayout.IN_OUT : WeightLayout.OUT_IN;
     this.gated = TensorNames.of(config).gateUp().size() == 2;
     this.activation =
         switch (config.activation()) {
@@ -176,18 +174,12 @@ final class DecoderLayer {
     Tensor dGateUp = saved.gateUp();
     if (gated) {
       Swiglu.backward(
-          backend,
-          dGateUp,
-          scratch.activation(),
-          d.dActivation(),
-          saved.gateUp(),
-          activation);
+          backend, dGateUp, scratch.activation(), d.dActivation(), saved.gateUp(), activation);
     } else {
       Gelu.backward(backend, dGateUp, scratch.activation(), d.dActivation(), saved.gateUp());
     }
     linearBackward(dWeights.down(), dWeights.downBias(), dOutput, scratch.activation());
-    norm.forward(
-        scratch.normed(), null, saved.mlpNorm(), saved.middle(), null, weights.mlpNorm());
+    norm.forward(scratch.normed(), null, saved.mlpNorm(), saved.middle(), null, weights.mlpNorm());
     linearBackward(dWeights.gateUp(), dWeights.gateUpBias(), dGateUp, scratch.normed());
     Tensor dNormed = scratch.normed();
     Linear.backwardInput(
@@ -317,8 +309,7 @@ final class DecoderLayer {
     }
   }
 
-  private void headNorm(
-      Tensor y, @Nullable Tensor rstd, Tensor x, @Nullable Tensor weight) {
+  private void headNorm(Tensor y, @Nullable Tensor rstd, Tensor x, @Nullable Tensor weight) {
     RmsNorm.forward(
         backend,
         y,
@@ -332,7 +323,11 @@ final class DecoderLayer {
   }
 
   private void headNormBackward(
-      Tensor d, @Nullable Tensor dWeight, Tensor x, @Nullable Tensor weight, @Nullable Tensor rstd) {
+      Tensor d,
+      @Nullable Tensor dWeight,
+      Tensor x,
+      @Nullable Tensor weight,
+      @Nullable Tensor rstd) {
     RmsNorm.backward(
         backend,
         d,

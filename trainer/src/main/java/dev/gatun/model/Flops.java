@@ -30,7 +30,9 @@ public record Flops(double linear, double attention, double head) {
     return linear + attention + head;
   }
 
-  /** Forward and backward: products twice again, attention 2.5 times (its scores are recomputed). */
+  /**
+   * Forward and backward: products twice again, attention 2.5 times (its scores are recomputed).
+   */
   public double training() {
     return 3 * (linear + head) + 3.5 * attention;
   }

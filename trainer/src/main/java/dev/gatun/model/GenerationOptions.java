@@ -13,7 +13,8 @@ public record GenerationOptions(
     int maxNewTokens, double temperature, int topK, double topP, long seed) {
   public GenerationOptions {
     check(maxNewTokens >= 1, "max_new_tokens", maxNewTokens, "at least 1");
-    check(temperature >= 0 && Double.isFinite(temperature), "temperature", temperature, "0 or more");
+    check(
+        temperature >= 0 && Double.isFinite(temperature), "temperature", temperature, "0 or more");
     check(topK >= 0, "top_k", topK, "at least 1, or 0 for all");
     check(topP > 0 && topP <= 1, "top_p", topP, "above 0 and at most 1");
   }

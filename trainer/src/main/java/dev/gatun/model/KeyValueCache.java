@@ -17,11 +17,11 @@ final class KeyValueCache implements AutoCloseable {
   KeyValueCache(Backend backend, ModelConfig config, DType dtype, int rows) {
     long elements = (long) rows * config.numKeyValueHeads() * config.headDim();
     long sizeBytes = Math.ceilDiv(elements * dtype.sizeBytes(), 64L) * 64;
-    buffer = backend.allocate("key-value cache", 2 * config.numLayers() * sizeBytes);
+    buffer = backend.allocate("key-value cache", 2L * config.numLayers() * sizeBytes);
     long[] shape = {rows, config.numKeyValueHeads(), config.headDim()};
     for (int i = 0; i < config.numLayers(); i++) {
-      keys.add(new Tensor("key cache", dtype, shape, buffer, 2 * i * sizeBytes));
-      values.add(new Tensor("value cache", dtype, shape, buffer, (2 * i + 1) * sizeBytes));
+      keys.add(new Tensor("key cache", dtype, shape, buffer, 2L * i * sizeBytes));
+      values.add(new Tensor("value cache", dtype, shape, buffer, (2L * i + 1) * sizeBytes));
     }
   }
 

@@ -1,8 +1,8 @@
 package dev.gatun.model;
 
+import dev.gatun.backend.Accumulate;
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
-import dev.gatun.backend.Accumulate;
 import dev.gatun.op.Gather;
 import dev.gatun.op.Linear;
 import dev.gatun.op.LogProb;
@@ -78,9 +78,7 @@ public final class LanguageModelHead {
         slab.allocate("entropy", DType.F32, rows),
         slab.allocate("argmax", DType.I32, rows),
         slab.allocate("mean logit", DType.F32, rows),
-        weighting == Weighting.NONE
-            ? null
-            : slab.allocate("log sum of squares", DType.F32, rows));
+        weighting == Weighting.NONE ? null : slab.allocate("log sum of squares", DType.F32, rows));
   }
 
   /** Gathers the prediction rows behind the last layer and normalizes them. */
@@ -131,9 +129,9 @@ public final class LanguageModelHead {
   }
 
   /**
-   * From the gradient of the log-probabilities ({@code dLogProb}, {@code [N]} by row) of rows {@code
-   * [rowBegin, rowEnd)}, whose logits are in the chunk's buffer: the head's weight gradient, and the
-   * gradient of the normed rows, which replaces them.
+   * From the gradient of the log-probabilities ({@code dLogProb}, {@code [N]} by row) of rows
+   * {@code [rowBegin, rowEnd)}, whose logits are in the chunk's buffer: the head's weight gradient,
+   * and the gradient of the normed rows, which replaces them.
    */
   public void backwardChunk(
       DecoderParameters weights,

@@ -7,9 +7,9 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The tensors of one layer in one role: weights, or their gradients. Shapes are for {@code W = (heads
- * + 2 kvHeads) * headDim} and {@code M} = 2 * intermediate with a gated MLP, intermediate without;
- * GPT-2 stores its matrices transposed. Null where the family has no such tensor.
+ * The tensors of one layer in one role: weights, or their gradients. Shapes are for {@code W =
+ * (heads + 2 kvHeads) * headDim} and {@code M} = 2 * intermediate with a gated MLP, intermediate
+ * without; GPT-2 stores its matrices transposed. Null where the family has no such tensor.
  *
  * @param qkv {@code [W, hidden]}
  * @param output {@code [hidden, heads * headDim]}
@@ -35,8 +35,7 @@ record LayerParameters(
   /** Weight and, for layer norm, bias of a normalization: {@code [hidden]} each. */
   record NormParameters(Tensor weight, @Nullable Tensor bias) {
     static NormParameters of(Parameters parameters, String name) {
-      return new NormParameters(
-          parameters.get(name + ".weight"), parameters.find(name + ".bias"));
+      return new NormParameters(parameters.get(name + ".weight"), parameters.find(name + ".bias"));
     }
   }
 
@@ -70,8 +69,7 @@ record LayerParameters(
         parameters.fused(names.stream().map(name -> prefix + name + ".weight").toList()));
   }
 
-  private static @Nullable Tensor biases(
-      Parameters parameters, String prefix, List<String> names) {
+  private static @Nullable Tensor biases(Parameters parameters, String prefix, List<String> names) {
     return parameters.fused(names.stream().map(name -> prefix + name + ".bias").toList());
   }
 

@@ -12,7 +12,9 @@ import dev.gatun.tensor.Tensor;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** The normalization a family uses over the hidden dimension: layer norm in GPT-2, RMS norm else. */
+/**
+ * The normalization a family uses over the hidden dimension: layer norm in GPT-2, RMS norm else.
+ */
 final class Norm {
   private final Backend backend;
   private final ModelConfig config;

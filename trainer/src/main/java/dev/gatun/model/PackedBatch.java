@@ -12,9 +12,9 @@ import java.util.List;
  *   keys       [ prompt | first answer | prompt copy | second answer ] ...
  * </pre>
  *
- * <p>Attention runs over {@code (queryBegin, queryLength, keyBegin, keyLength)} segments, causal and
- * aligned bottom-right: the prompt and first answer over themselves, the second answer over the copy
- * of the prompt and itself. So the prompt is computed once, and no special mask is needed.
+ * <p>Attention runs over {@code (queryBegin, queryLength, keyBegin, keyLength)} segments, causal
+ * and aligned bottom-right: the prompt and first answer over themselves, the second answer over the
+ * copy of the prompt and itself. So the prompt is computed once, and no special mask is needed.
  *
  * <p>Prediction rows are the token rows that predict an answer token: the last prompt row (for the
  * first token of every answer) and every answer row but the last. Predictions are counted in two
@@ -200,8 +200,7 @@ public record PackedBatch(
       if (sequence.answers().size() != answersPerSequence || sequence.numTokens() == 0) {
         throw new IllegalArgumentException(
             "sequence %d has %d answers and %d tokens, expected %d answers and at least one token"
-                .formatted(
-                    s, sequence.answers().size(), sequence.numTokens(), answersPerSequence));
+                .formatted(s, sequence.answers().size(), sequence.numTokens(), answersPerSequence));
       }
       int promptBegin = token;
       int promptKeys = key;

@@ -75,8 +75,7 @@ public final class ParameterLayout {
   private void place(List<Parameter> group) {
     align();
     for (Parameter parameter : group) {
-      parameters.put(
-          parameter.name(), new Parameter(parameter.name(), parameter.shape(), end));
+      parameters.put(parameter.name(), new Parameter(parameter.name(), parameter.shape(), end));
       end = Math.addExact(end, parameter.elementCount());
     }
   }

@@ -29,15 +29,14 @@ public abstract sealed class Optimizer implements AutoCloseable permits AdamW, R
     this.backend = backend;
     this.weights = weights;
     this.gradients = gradients;
-    this.remainder =
-        weights.dtype() == DType.BF16 ? slab("weight remainder", DType.U16) : null;
+    this.remainder = weights.dtype() == DType.BF16 ? slab("weight remainder", DType.U16) : null;
     this.normAndScale = tensor("gradient norm and scale", DType.F32, 2);
     this.gradientScale = normAndScale.view("gradient scale", 1, 1);
   }
 
   /**
-   * Takes the exact values of bf16 weights from a f32 slab of the same layout; without this call the
-   * masters are the bf16 values.
+   * Takes the exact values of bf16 weights from a f32 slab of the same layout; without this call
+   * the masters are the bf16 values.
    */
   public final void setMaster(Tensor exact) {
     Master.split(backend, weights.all(), remainder, exact);

@@ -15,8 +15,8 @@ import dev.gatun.tensor.Tensor;
 import java.util.Arrays;
 
 /**
- * One packed batch of texts to imitate: the loss is the negative log-likelihood of its answer tokens,
- * each with the same weight.
+ * One packed batch of texts to imitate: the loss is the negative log-likelihood of its answer
+ * tokens, each with the same weight.
  */
 public final class LikelihoodObjective {
   private final Backend backend;

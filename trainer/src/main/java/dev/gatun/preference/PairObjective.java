@@ -85,7 +85,9 @@ public final class PairObjective {
     BatchShape shape = HeadChunks.shape(host, chunkRows);
     Activations activations = decoder.activations(slab, dtype, keep, shape);
     LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, weighting());
-    Losses losses = new Losses(LossTensors.allocate(slab, shape, weighting()), batch, weights, outputs, reference);
+    Losses losses =
+        new Losses(
+            LossTensors.allocate(slab, shape, weighting()), batch, weights, outputs, reference);
 
     decoder.forward(policy, batch, activations);
     head.forward(policy, decoder, batch, activations, outputs);
@@ -206,8 +208,7 @@ public final class PairObjective {
       int pairs = chunk.end() - chunk.begin();
       reorder(tensors.logProb, outputs.logProb(), batch.byAnswer(), first, count);
       if (tensors.logSumSquare != null && outputs.logSumSquare() != null) {
-        reorder(
-            tensors.logSumSquare, outputs.logSumSquare(), batch.rowByAnswer(), first, count);
+        reorder(tensors.logSumSquare, outputs.logSumSquare(), batch.rowByAnswer(), first, count);
       }
       Tensor groups = tensors.groupBegin.rows(0, groupBegin.length);
       backend.upload(groups, groupBegin);

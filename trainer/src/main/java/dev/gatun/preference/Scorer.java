@@ -33,8 +33,8 @@ public final class Scorer {
   }
 
   /**
-   * Writes the log-probabilities to {@code byAnswer} {@code [predictions]} f32. Scratch comes from the
-   * slab and is given back.
+   * Writes the log-probabilities to {@code byAnswer} {@code [predictions]} f32. Scratch comes from
+   * the slab and is given back.
    */
   public void score(DecoderParameters weights, DeviceBatch batch, Slab slab, Tensor byAnswer) {
     long mark = slab.mark();

@@ -4,8 +4,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.random.RandomGenerator;
@@ -36,22 +38,30 @@ final class JsonMutator {
   private byte[] mutateBytes(byte[] bytes) {
     int place = random.nextInt(bytes.length);
     int length = Math.min(random.nextInt(1, 9), bytes.length - place);
-    List<Byte> changed = new ArrayList<>(bytes.length + length);
-    for (byte b : bytes) {
-      changed.add(b);
+    byte[] before = Arrays.copyOf(bytes, place);
+    byte[] there = Arrays.copyOfRange(bytes, place, place + length);
+    byte[] behind = Arrays.copyOfRange(bytes, place + length, bytes.length);
+    return switch (random.nextInt(5)) {
+      case 0 -> {
+        there[0] = (byte) random.nextInt();
+        yield concat(before, there, behind);
+      }
+      case 1 -> {
+        there[0] = (byte) "{}[]\",:\\0-e.".charAt(random.nextInt(12));
+        yield concat(before, there, behind);
+      }
+      case 2 -> concat(before, behind);
+      case 3 -> concat(before, there, there, behind);
+      default -> before;
+    };
+  }
+
+  private static byte[] concat(byte[]... parts) {
+    ByteArrayOutputStream whole = new ByteArrayOutputStream();
+    for (byte[] part : parts) {
+      whole.writeBytes(part);
     }
-    switch (random.nextInt(5)) {
-      case 0 -> changed.set(place, (byte) random.nextInt());
-      case 1 -> changed.set(place, (byte) "{}[]\",:\\0-e.".charAt(random.nextInt(12)));
-      case 2 -> changed.subList(place, place + length).clear();
-      case 3 -> changed.addAll(place, List.copyOf(changed.subList(place, place + length)));
-      default -> changed.subList(place, changed.size()).clear();
-    }
-    byte[] result = new byte[changed.size()];
-    for (int i = 0; i < result.length; i++) {
-      result[i] = changed.get(i);
-    }
-    return result;
+    return whole.toByteArray();
   }
 
   /** Walks down a random path and changes a value, a key or an element there. */

@@ -26,11 +26,11 @@ struct Logistic {
 
 /** silu(x) = x s(x); silu'(x) = s + x s (1 - s). */
 struct Silu {
-  static GATUN_INLINE floats value(floats x) { return x * sigmoid(x); }
+  static GATUN_INLINE floats value(floats x) { return x * Logistic::of(x).s; }
   static GATUN_INLINE ValueAndSlope value_and_slope(floats x) {
     const Logistic l = Logistic::of(x);
     const floats value = x * l.s;
-    return {value, l.s + value * l.one_minus_s};
+    return {value, fma(value, l.one_minus_s, l.s)};
   }
 };
 
@@ -42,12 +42,13 @@ struct GeluTanh {
   static constexpr float kTwoSqrt2OverPi = 1.59576912160573071176f;
   static constexpr float kCubic = 0.044715f;
 
-  static GATUN_INLINE floats value(floats x) { return x * sigmoid(kTwoSqrt2OverPi * (x + kCubic * x * x * x)); }
+  static GATUN_INLINE floats twice_u(floats x, floats square) { return kTwoSqrt2OverPi * x * fma(kCubic, square, splat(1.0f)); }
+  static GATUN_INLINE floats value(floats x) { return x * Logistic::of(twice_u(x, x * x)).s; }
   static GATUN_INLINE ValueAndSlope value_and_slope(floats x) {
     const floats square = x * x;
-    const Logistic l = Logistic::of(kTwoSqrt2OverPi * x * (1.0f + kCubic * square));
+    const Logistic l = Logistic::of(twice_u(x, square));
     const floats value = x * l.s;
-    return {value, l.s + value * l.one_minus_s * (kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * square))};
+    return {value, fma(value * l.one_minus_s, kTwoSqrt2OverPi * fma(3.0f * kCubic, square, splat(1.0f)), l.s)};
   }
 };
 

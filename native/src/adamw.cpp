@@ -33,12 +33,12 @@ int32_t adamw(void *weight, uint16_t *remainder, float *first_moment, float *sec
       const float decay_step = static_cast<float>(learning_rate * weight_decay);
       for_weights(count, decay_count, decay_step, 24 + weights.kBytes, [&](int64_t i, auto span, float decay) GATUN_LAMBDA_INLINE {
         const floats g = load(gradient + i, span) * scale;
-        const floats m = b1 * load(first_moment + i, span) + of_g * g;
-        const floats v = b2 * load(second_moment + i, span) + of_square * g * g;
+        const floats m = fma(b1, load(first_moment + i, span), of_g * g);
+        const floats v = fma(b2, load(second_moment + i, span), of_square * g * g);
         store(first_moment + i, m, span);
         store(second_moment + i, v, span);
         const floats w = weights.read(i, span) * (1.0f - decay);
-        weights.write(i, w - step * (m / (sqrt(v) * root_scale + epsilon)), span);
+        weights.write(i, fma(-step, m / fma(root_scale, sqrt(v), splat(epsilon)), w), span);
       });
     });
   });

@@ -36,7 +36,7 @@ int32_t embedding_forward(void *y, const void *table, const void *position_table
         } else {
           const T *position = static_cast<const T *>(position_table) + positions[t] * hidden;
           for_vectors(hidden, [&](int64_t i, auto span) {
-            store(out + i, scale * load(row + i, span) + load(position + i, span), span);
+            store(out + i, fma(scale, load(row + i, span), load(position + i, span)), span);
           });
         }
       });
@@ -69,7 +69,7 @@ int32_t embedding_backward(float *d_table, float *d_position_table, const void *
           const T *d_out = static_cast<const T *>(d_y) + t * hidden + begin;
           float *d_row = d_table + token_ids[t] * hidden + begin;
           for_vectors(width, [&](int64_t i, auto span) {
-            store(d_row + i, load(d_row + i, span) + scale * load(d_out + i, span), span);
+            store(d_row + i, fma(scale, load(d_out + i, span), load(d_row + i, span)), span);
           });
           if (d_position_table == nullptr) continue;
           float *d_position = d_position_table + positions[t] * hidden + begin;

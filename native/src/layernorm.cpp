@@ -48,11 +48,11 @@ int32_t layernorm_forward(void *y, void *sum_out, float *mean, float *rstd, cons
         floats squares{};
         for_vectors(dim, [&](int64_t i, auto span) {
           const floats centred = keep(load(s + i, span) - m, 0.0f, span);
-          squares += centred * centred;
+          squares = fma(centred, centred, squares);
         });
         const float r = 1.0f / std::sqrt(sum(squares) / static_cast<float>(dim) + eps);
         for_vectors(dim, [&](int64_t i, auto span) {
-          store(out + i, (load(s + i, span) - m) * r * load(w + i, span) + load(b + i, span), span);
+          store(out + i, fma((load(s + i, span) - m) * r, load(w + i, span), load(b + i, span)), span);
         });
         if (mean != nullptr) mean[token] = m;
         if (rstd != nullptr) rstd[token] = r;
@@ -99,14 +99,14 @@ int32_t layernorm_backward(void *d_x, float *d_weight, float *d_bias, const void
             const floats weights = load(w + i, span);
             store(d_w + i, load(d_w + i, span) + d_normalized, span);
             store(d_b + i, load(d_b + i, span) + d, span);
-            dot += d_normalized * weights;
-            total += d * weights;
+            dot = fma(d_normalized, weights, dot);
+            total = fma(d, weights, total);
           });
           const float mean_dot = sum(dot) / static_cast<float>(dim);
           const float mean_total = sum(total) / static_cast<float>(dim);
           const auto through_norm = [&](int64_t i, auto span) GATUN_LAMBDA_INLINE {
             const floats g = load(d_out + i, span) * load(w + i, span);
-            return r * (g - mean_total - (load(in + i, span) - m) * r * mean_dot);
+            return r * fma(load(in + i, span) - m, splat(-r * mean_dot), g - mean_total);
           };
           if (d_residual == nullptr) {
             for_vectors(dim, [&](int64_t i, auto span) { store(d_in + i, through_norm(i, span), span); });

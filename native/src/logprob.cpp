@@ -87,8 +87,8 @@ GATUN_INLINE void add_block(Totals &totals, const float *logits, int64_t begin, 
     const floats e = keep(exp(below), 0.0f, span);
     exp_sum[u] += e;
     if constexpr (outputs == Outputs::kAll) {
-      exp_z_sum[u] += e * below;
-      square_sum[u] += e * e;
+      exp_z_sum[u] = fma(e, below, exp_z_sum[u]);
+      square_sum[u] = fma(e, e, square_sum[u]);
       z_sum[u] += z;  // a part loads zeros, and z(0) = 0
     }
   };
@@ -127,10 +127,9 @@ void with_softcap(float softcap, const Body &body) {
 void check_predictions(const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab) {
   check_pointer("prediction_begin", prediction_begin);
   check_begins("prediction_begin", prediction_begin, rows);
-  const int32_t begin = prediction_begin[0], count = prediction_begin[rows] - begin;
-  if (count == 0) return;
+  if (prediction_begin[rows] == 0) return;
   check_pointer("targets", targets);
-  check_indices("targets", targets + begin, count, vocab);
+  check_indices("targets", targets, prediction_begin[rows], vocab);
 }
 
 }  // namespace
@@ -210,7 +209,7 @@ int32_t logprob_backward(void *d_logits, const float *logits, const float *lse, 
               floats d = load(block + i, span);
               if constexpr (Cap::kCaps) {
                 const floats ratio = cap.z(load(in + begin + i, span)) / cap.cap;
-                d = d * (1.0f - ratio * ratio);
+                d = d * fma(-ratio, ratio, splat(1.0f));
               }
               store(out + begin + i, d, span);
             });

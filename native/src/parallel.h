@@ -17,16 +17,22 @@ namespace gatun::GATUN_ISA {
 /** Below this many bytes of traffic one thread is done before the others are awake. */
 constexpr int64_t kParallelBytes = 128 * 1024;
 
+/** One machine code of a body for the serial loop and the parallel one, so that both round alike. */
+template <class Body>
+[[gnu::noinline]] void run_index(const Body &body, int64_t i) {
+  body(i);
+}
+
 /** Calls body(i) once for every i in [0, count). `bytes`: memory traffic of all calls (or equally long arithmetic). body does not throw. */
 template <class Body>
 void parallel_for(int64_t count, int64_t bytes, const Body &body) {
   const int threads = pool_threads();
   if (threads == 1 || count <= 1 || bytes < kParallelBytes) {
-    for (int64_t i = 0; i < count; ++i) body(i);
+    for (int64_t i = 0; i < count; ++i) run_index(body, i);
     return;
   }
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < count; ++i) body(i);
+  for (int64_t i = 0; i < count; ++i) run_index(body, i);
 }
 
 /** Calls body(begin, end) for consecutive ranges that cover [0, count), for work in which every element stands alone. */

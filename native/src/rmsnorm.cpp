@@ -43,7 +43,7 @@ int32_t rmsnorm_forward(void *y, void *sum_out, float *rstd, const void *x, cons
         if (delta == nullptr) {
           for_vectors(dim, [&](int64_t i, auto span) {
             const floats v = load(s + i, span);
-            squares += v * v;
+            squares = fma(v, v, squares);
           });
         } else {
           const T *d = static_cast<const T *>(delta) + x_at;
@@ -51,7 +51,7 @@ int32_t rmsnorm_forward(void *y, void *sum_out, float *rstd, const void *x, cons
           for_vectors(dim, [&](int64_t i, auto span) {
             store(kept + i, load(s + i, span) + load(d + i, span), span);
             const floats v = load(kept + i, span);
-            squares += v * v;
+            squares = fma(v, v, squares);
           });
           s = kept;
         }
@@ -101,12 +101,12 @@ int32_t rmsnorm_backward(void *d_x, float *d_weight, const void *d_y, const void
           for_vectors(dim, [&](int64_t i, auto span) {
             const floats d_normalized = load(d_out + i, span) * (load(in + i, span) * r);
             store(d_w + i, load(d_w + i, span) + d_normalized, span);
-            dot += d_normalized * (load(w + i, span) + weight_offset);
+            dot = fma(d_normalized, load(w + i, span) + weight_offset, dot);
           });
           const float mean = sum(dot) / static_cast<float>(dim);
           const auto through_norm = [&](int64_t i, auto span) GATUN_LAMBDA_INLINE {
             const floats g = load(d_out + i, span) * (load(w + i, span) + weight_offset);
-            return r * (g - load(in + i, span) * r * mean);
+            return r * fma(load(in + i, span), splat(-r * mean), g);
           };
           if (d_residual == nullptr) {
             for_vectors(dim, [&](int64_t i, auto span) { store(d_in + i, through_norm(i, span), span); });

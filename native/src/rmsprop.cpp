@@ -26,15 +26,15 @@ int32_t rmsprop(void *weight, uint16_t *remainder, float *square_average, float 
       for_weights(count, decay_count, static_cast<float>(weight_decay), 16 + weights.kBytes + (buffer == nullptr ? 0 : 8),
                   [&](int64_t i, auto span, float decay) GATUN_LAMBDA_INLINE {
                     const floats w = weights.read(i, span);
-                    const floats g = load(gradient + i, span) * scale + decay * w;
-                    const floats v = of_v * load(square_average + i, span) + of_square * g * g;
+                    const floats g = fma(decay, w, load(gradient + i, span) * scale);
+                    const floats v = fma(of_v, load(square_average + i, span), of_square * g * g);
                     store(square_average + i, v, span);
                     floats step = g / (sqrt(v) + epsilon);
                     if (buffer != nullptr) {
-                      step = of_buffer * load(buffer + i, span) + step;
+                      step = fma(of_buffer, load(buffer + i, span), step);
                       store(buffer + i, step, span);
                     }
-                    weights.write(i, w - rate * step, span);
+                    weights.write(i, fma(-rate, step, w), span);
                   });
     });
   });

@@ -29,11 +29,11 @@ GATUN_INLINE void rotate(T *out, const In &in, Angles angles, int64_t half) {
     const floats a = in(i, span), b = in(half + i, span);
     const floats c = load(angles.cos + i, span), s = load(angles.sin + i, span);
     if constexpr (direction == Direction::kForward) {
-      store(out + i, a * c - b * s, span);
-      store(out + half + i, b * c + a * s, span);
+      store(out + i, fma(a, c, -(b * s)), span);
+      store(out + half + i, fma(b, c, a * s), span);
     } else {
-      store(out + i, a * c + b * s, span);
-      store(out + half + i, b * c - a * s, span);
+      store(out + i, fma(a, c, b * s), span);
+      store(out + half + i, fma(b, c, -(a * s)), span);
     }
   });
 }

@@ -22,12 +22,12 @@ int32_t sgd(void *weight, uint16_t *remainder, float *buffer, const float *gradi
       for_weights(count, decay_count, static_cast<float>(weight_decay), 8 + weights.kBytes + (buffer == nullptr ? 0 : 8),
                   [&](int64_t i, auto span, float decay) GATUN_LAMBDA_INLINE {
                     const floats w = weights.read(i, span);
-                    floats g = load(gradient + i, span) * scale + decay * w;
+                    floats g = fma(decay, w, load(gradient + i, span) * scale);
                     if (buffer != nullptr) {
-                      if (first_step == 0) g = of_buffer * load(buffer + i, span) + g;
+                      if (first_step == 0) g = fma(of_buffer, load(buffer + i, span), g);
                       store(buffer + i, g, span);
                     }
-                    weights.write(i, w - rate * g, span);
+                    weights.write(i, fma(-rate, g, w), span);
                   });
     });
   });

@@ -8,6 +8,7 @@ namespace gatun::GATUN_ISA {
  * The largest of what the rows that take a workspace put there:
  *   rmsnorm, layernorm, bias backward   partial sums of one or two parameter gradients (Chunks)
  *   gradnorm                            one double per chunk
+ *   attention                           eight bytes per segment
  *   preference                          one PairState, 64 bytes, per pair
  */
 int64_t workspace_bytes(int64_t rows, int64_t columns) {
@@ -16,18 +17,6 @@ int64_t workspace_bytes(int64_t rows, int64_t columns) {
   const int64_t bytes = 64 * 1024 + partial_sums + per_row;
   return (bytes + 63) / 64 * 64;
 }
-
-#if !defined(GATUN_HAS_ATTENTION)
-int32_t attention_forward(void *, float *, const void *, const void *, const void *, const gatun_segment *, int64_t, int64_t, int64_t,
-                          int64_t, int64_t, float, float, int64_t, int32_t, void *, void *) {
-  return GATUN_UNSUPPORTED;
-}
-int32_t attention_backward(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *,
-                           const gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t,
-                           void *, void *) {
-  return GATUN_UNSUPPORTED;
-}
-#endif
 
 #define GATUN_ROW(row) .row = row,
 const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION, .last_error = last_failure, GATUN_ROWS(GATUN_ROW)};

@@ -38,15 +38,16 @@ final class NativeTokenizer implements Tokenizer {
     this.bosTokenId = special.bos == null ? OptionalInt.empty() : OptionalInt.of(special.bos.id);
     this.eosTokenId = special.eos == null ? OptionalInt.empty() : OptionalInt.of(special.eos.id);
     this.padTokenId = special.pad == null ? OptionalInt.empty() : OptionalInt.of(special.pad.id);
-    String text =
-        special.postProcessor == null
-            ? json.text()
-            : json.textWithPostProcessor(special.postProcessor);
+    String text = json.text(special.postProcessor);
     try {
       this.handle = library.createTokenizerFromString(text);
     } catch (RuntimeException e) {
       throw new FormatException(json.file(), "is not a tokenizer: " + oneLine(e), e);
     }
+    // The tokenizer.json of some models carries the truncation or padding of the last program that
+    // saved it.
+    library.disableTruncation(handle);
+    library.disablePadding(handle);
   }
 
   static NativeTokenizer open(Path modelDirectory) {
@@ -161,7 +162,7 @@ final class NativeTokenizer implements Tokenizer {
 
   @Override
   public OptionalInt idOf(String token) {
-    Integer id = json.id(token);
+    Integer id = json.ids().get(token);
     return id == null ? OptionalInt.empty() : OptionalInt.of(id);
   }
 
@@ -200,7 +201,7 @@ final class NativeTokenizer implements Tokenizer {
     return handle;
   }
 
-  static void requireValidUnicode(String text) {
+  private static void requireValidUnicode(String text) {
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);
       if (Character.isSurrogate(c)) {
@@ -275,7 +276,7 @@ final class NativeTokenizer implements Tokenizer {
       if (content == null) {
         throw fields.wrong(key, node, "a string or an object with content");
       }
-      Integer id = json.id(content);
+      Integer id = json.ids().get(content);
       if (id == null) {
         throw fields.wrong(key, node, "a token of " + json.file().getFileName());
       }

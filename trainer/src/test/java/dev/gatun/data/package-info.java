@@ -1,4 +1,0 @@
-@NullMarked
-package dev.gatun.data;
-
-import org.jspecify.annotations.NullMarked;

@@ -7,6 +7,23 @@ public enum LearningRateSchedule {
   CONSTANT,
   CONSTANT_WITH_WARMUP;
 
+  /**
+   * Factor on the learning rate of a step.
+   *
+   * @param step 0-based
+   */
+  double factor(long step, long warmupSteps, long totalSteps) {
+    if (step < warmupSteps) {
+      return (double) step / warmupSteps;
+    }
+    double progress = (double) (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
+    return switch (this) {
+      case LINEAR -> Math.max(0, 1 - progress);
+      case COSINE -> Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
+      case CONSTANT, CONSTANT_WITH_WARMUP -> 1;
+    };
+  }
+
   /** The constant of this name; see {@link #toString}. */
   public static LearningRateSchedule fromName(String name) {
     return OptionName.parse(LearningRateSchedule.class, "lr_scheduler_type", name);

@@ -1,0 +1,61 @@
+package dev.gatun.model;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.op.Segments;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import dev.gatun.tensor.Tensor;
+
+/** A {@link PackedBatch} on the device: the same arrays as i32 tensors. */
+public record DeviceBatch(
+    PackedBatch host,
+    Tensor tokenIds,
+    Tensor positions,
+    Tensor keyRows,
+    Tensor keyCopyRows,
+    Segments segments,
+    Tensor rows,
+    Tensor predictionBegin,
+    Tensor targets,
+    Tensor byAnswer,
+    Tensor byRow,
+    Tensor rowByAnswer,
+    Tensor answerBegin) {
+
+  /** Copies the batch into tensors of the step slab. */
+  public static DeviceBatch upload(Backend backend, Slab slab, PackedBatch batch) {
+    return new DeviceBatch(
+        batch,
+        upload(backend, slab, "token ids", batch.tokenIds()),
+        upload(backend, slab, "positions", batch.positions()),
+        upload(backend, slab, "key rows", batch.keyRows()),
+        upload(backend, slab, "key copy rows", batch.keyCopyRows()),
+        Segments.of(batch.segments()),
+        upload(backend, slab, "rows", batch.rows()),
+        upload(backend, slab, "prediction begin", batch.predictionBegin()),
+        upload(backend, slab, "targets", batch.targets()),
+        upload(backend, slab, "by answer", batch.byAnswer()),
+        upload(backend, slab, "by row", batch.byRow()),
+        upload(backend, slab, "row by answer", batch.rowByAnswer()),
+        upload(backend, slab, "answer begin", batch.answerBegin()));
+  }
+
+  /** Counts, on a planning slab, what {@link #upload} takes for a batch of this shape. */
+  public static void plan(Slab planner, BatchShape shape) {
+    for (int i = 0; i < 4; i++) {
+      planner.allocate("per token", DType.I32, shape.tokens());
+    }
+    planner.allocate("rows", DType.I32, shape.rows());
+    planner.allocate("prediction begin", DType.I32, shape.rows() + 1L);
+    for (int i = 0; i < 4; i++) {
+      planner.allocate("per prediction", DType.I32, shape.predictions());
+    }
+    planner.allocate("answer begin", DType.I32, shape.answers() + 1L);
+  }
+
+  private static Tensor upload(Backend backend, Slab slab, String name, int[] values) {
+    Tensor tensor = slab.allocate(name, DType.I32, values.length);
+    backend.upload(tensor, values);
+    return tensor;
+  }
+}

@@ -1,0 +1,56 @@
+package dev.gatun.model;
+
+import dev.gatun.hf.ModelConfig;
+
+/**
+ * Floating-point operations that a packed batch needs: multiply and add count as two. Norms,
+ * activations and the like are left out, as is customary for model FLOP utilization.
+ */
+public record Flops(double linear, double attention, double head) {
+
+  /** Of one forward pass. */
+  public static Flops forward(ModelConfig config, PackedBatch batch) {
+    double hidden = config.hiddenSize();
+    double queries = (double) config.numHeads() * config.headDim();
+    double keys = (double) config.numKeyValueHeads() * config.headDim();
+    double layerWeights =
+        hidden * (2 * queries + 2 * keys)
+            + hidden * (LayerParameters.gateUpWidth(config) + config.intermediateSize());
+    double attention = 0;
+    for (int window : config.slidingWindows()) {
+      attention += 4 * queries * visibleKeys(batch.segments(), window);
+    }
+    return new Flops(
+        2 * layerWeights * config.numLayers() * batch.numTokens(),
+        attention,
+        2 * hidden * config.vocabSize() * batch.numRows());
+  }
+
+  public double total() {
+    return linear + attention + head;
+  }
+
+  /**
+   * Forward and backward: products twice again, attention 2.5 times (its scores are recomputed).
+   */
+  public double training() {
+    return 3 * (linear + head) + 3.5 * attention;
+  }
+
+  /** Query-key pairs that the causal mask and the window leave, over all segments. */
+  private static double visibleKeys(int[] segments, int window) {
+    double visible = 0;
+    for (int s = 0; s < segments.length; s += 4) {
+      long queries = segments[s + 1];
+      long first = segments[s + 3] - queries + 1; // keys that the first query sees
+      if (window == 0 || segments[s + 3] <= window) {
+        visible += queries * first + queries * (queries - 1) / 2.0;
+      } else {
+        for (long q = 0; q < queries; q++) {
+          visible += Math.min(first + q, window);
+        }
+      }
+    }
+    return visible;
+  }
+}

@@ -1,0 +1,294 @@
+package dev.gatun.model;
+
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Sequences laid end to end without padding, each a prompt and one or two answers that share it:
+ *
+ * <pre>
+ *   tokens     [ prompt | first answer | second answer ] [ prompt | ... ] ...
+ *   positions    0 .. P-1  P ..           P ..
+ *   keys       [ prompt | first answer | prompt copy | second answer ] ...
+ * </pre>
+ *
+ * <p>Attention runs over {@code (queryBegin, queryLength, keyBegin, keyLength)} segments, causal
+ * and aligned bottom-right: the prompt and first answer over themselves, the second answer over the
+ * copy of the prompt and itself. So the prompt is computed once, and no special mask is needed.
+ *
+ * <p>Prediction rows are the token rows that predict an answer token: the last prompt row (for the
+ * first token of every answer) and every answer row but the last. Predictions are counted in two
+ * orders: by row (what the head computes) and by answer (what the loss sums); {@link #byAnswer} and
+ * {@link #byRow} translate. Both keep a sequence's predictions in one range. Without a prompt, an
+ * answer's first token is context only.
+ *
+ * @param tokenIds {@code [tokens]}
+ * @param positions {@code [tokens]} position of each token in its own sequence
+ * @param keyRows {@code [tokens]} row of the key buffer that holds the token's key
+ * @param keyCopyRows {@code [tokens]} second such row, or -1
+ * @param numKeyRows rows of the key buffer
+ * @param segments {@code [segments * 4]}
+ * @param rows {@code [rows]} token rows that predict
+ * @param predictionBegin {@code [rows + 1]} predictions of row r, by row, are {@code
+ *     [predictionBegin[r], predictionBegin[r + 1])}
+ * @param targets {@code [predictions]} token predicted, by row
+ * @param byAnswer {@code [predictions]} index by row of each prediction by answer
+ * @param byRow {@code [predictions]} index by answer of each prediction by row
+ * @param rowByAnswer {@code [predictions]} index into {@code rows} of each prediction by answer
+ * @param answerBegin {@code [answers + 1]} predictions of answer a, by answer
+ * @param sequenceRows {@code [sequences + 1]} range of {@code rows} of each sequence
+ * @param answersPerSequence 1 or 2
+ */
+public record PackedBatch(
+    int[] tokenIds,
+    int[] positions,
+    int[] keyRows,
+    int[] keyCopyRows,
+    int numKeyRows,
+    int[] segments,
+    int[] rows,
+    int[] predictionBegin,
+    int[] targets,
+    int[] byAnswer,
+    int[] byRow,
+    int[] rowByAnswer,
+    int[] answerBegin,
+    int[] sequenceRows,
+    int answersPerSequence) {
+
+  /** A prompt and its answers; either may be empty, not both. */
+  public record Sequence(int[] prompt, List<int[]> answers) {
+    /** Rows it takes in a batch. */
+    public int numTokens() {
+      return prompt.length + answers.stream().mapToInt(answer -> answer.length).sum();
+    }
+  }
+
+  /**
+   * Tokens whose keys go to a cache: nothing is predicted, the head reads {@code rows}.
+   *
+   * @param keyRows {@code [tokens]} cache row of each token's key
+   * @param segments {@code [segments * 4]}, keys counted in cache rows
+   * @param cacheRows rows of the cache
+   */
+  static PackedBatch cached(
+      int[] tokenIds, int[] positions, int[] keyRows, int cacheRows, int[] segments, int[] rows) {
+    int[] noCopies = new int[tokenIds.length];
+    Arrays.fill(noCopies, -1);
+    int[] none = new int[0];
+    return new PackedBatch(
+        tokenIds,
+        positions,
+        keyRows,
+        noCopies,
+        cacheRows,
+        segments,
+        rows,
+        new int[rows.length + 1],
+        none,
+        none,
+        none,
+        none,
+        new int[1],
+        new int[1],
+        1);
+  }
+
+  /** Packs sequences that all have the same number of answers. */
+  public static PackedBatch of(List<Sequence> sequences) {
+    if (sequences.isEmpty()) {
+      throw new IllegalArgumentException("a batch needs at least one sequence");
+    }
+    int answers = sequences.getFirst().answers().size();
+    if (answers < 1 || answers > 2) {
+      throw new IllegalArgumentException(answers + " answers per prompt; 1 or 2 are supported");
+    }
+    return new Packer(sequences, answers).pack();
+  }
+
+  public int numTokens() {
+    return tokenIds.length;
+  }
+
+  public int numRows() {
+    return rows.length;
+  }
+
+  public int numPredictions() {
+    return targets.length;
+  }
+
+  public int numSequences() {
+    return sequenceRows.length - 1;
+  }
+
+  public int numSegments() {
+    return segments.length / 4;
+  }
+
+  /** Predictions of the sequence; for answers with a prompt, its answer tokens. */
+  public int predictionsOf(int sequence) {
+    return answerBegin[(sequence + 1) * answersPerSequence]
+        - answerBegin[sequence * answersPerSequence];
+  }
+
+  private static final class Packer {
+    private final List<Sequence> sequences;
+    private final int answersPerSequence;
+    private final int[] tokenIds;
+    private final int[] positions;
+    private final int[] keyRows;
+    private final int[] keyCopyRows;
+    private final int[] segments;
+    private final int[] rows;
+    private final int[] predictionBegin;
+    private final int[] targets;
+    private final int[] byAnswer;
+    private final int[] byRow;
+    private final int[] rowByAnswer;
+    private final int[] answerBegin;
+    private final int[] sequenceRows;
+    private int token;
+    private int key;
+    private int segment;
+    private int row;
+    private int prediction;
+
+    Packer(List<Sequence> sequences, int answersPerSequence) {
+      this.sequences = sequences;
+      this.answersPerSequence = answersPerSequence;
+      int tokens = sequences.stream().mapToInt(Sequence::numTokens).sum();
+      tokenIds = new int[tokens];
+      positions = new int[tokens];
+      keyRows = new int[tokens];
+      keyCopyRows = new int[tokens];
+      segments = new int[sequences.size() * answersPerSequence * 4];
+      rows = new int[tokens];
+      predictionBegin = new int[tokens + 1];
+      targets = new int[tokens];
+      byAnswer = new int[tokens];
+      byRow = new int[tokens];
+      rowByAnswer = new int[tokens];
+      answerBegin = new int[sequences.size() * answersPerSequence + 1];
+      sequenceRows = new int[sequences.size() + 1];
+    }
+
+    PackedBatch pack() {
+      for (int s = 0; s < sequences.size(); s++) {
+        add(sequences.get(s), s);
+      }
+      return new PackedBatch(
+          tokenIds,
+          positions,
+          keyRows,
+          keyCopyRows,
+          key,
+          Arrays.copyOf(segments, segment * 4),
+          Arrays.copyOf(rows, row),
+          Arrays.copyOf(predictionBegin, row + 1),
+          Arrays.copyOf(targets, prediction),
+          Arrays.copyOf(byAnswer, prediction),
+          Arrays.copyOf(byRow, prediction),
+          Arrays.copyOf(rowByAnswer, prediction),
+          answerBegin,
+          sequenceRows,
+          answersPerSequence);
+    }
+
+    private void add(Sequence sequence, int s) {
+      int[] prompt = sequence.prompt();
+      if (sequence.answers().size() != answersPerSequence || sequence.numTokens() == 0) {
+        throw new IllegalArgumentException(
+            "sequence %d has %d answers and %d tokens, expected %d answers and at least one token"
+                .formatted(s, sequence.answers().size(), sequence.numTokens(), answersPerSequence));
+      }
+      int promptBegin = token;
+      int promptKeys = key;
+      place(prompt, 0, key);
+      key += prompt.length;
+      for (int a = 0; a < answersPerSequence; a++) {
+        int[] answer = sequence.answers().get(a);
+        int queryBegin = token;
+        int keyBegin = key;
+        if (a == 0) {
+          queryBegin = promptBegin;
+          keyBegin = promptKeys;
+        } else if (answer.length > 0) {
+          for (int i = 0; i < prompt.length; i++) {
+            keyCopyRows[promptBegin + i] = key++;
+          }
+        }
+        place(answer, prompt.length, key);
+        key += answer.length;
+        addSegment(queryBegin, token - queryBegin, keyBegin, key - keyBegin);
+      }
+      addPredictions(sequence, s, promptBegin);
+    }
+
+    /** Appends tokens; their keys go to consecutive rows from {@code keyBegin}. */
+    private void place(int[] ids, int firstPosition, int keyBegin) {
+      for (int i = 0; i < ids.length; i++) {
+        tokenIds[token] = ids[i];
+        positions[token] = firstPosition + i;
+        keyRows[token] = keyBegin + i;
+        keyCopyRows[token] = -1;
+        token++;
+      }
+    }
+
+    private void addSegment(int queryBegin, int queryLength, int keyBegin, int keyLength) {
+      if (queryLength > 0) {
+        int[] values = {queryBegin, queryLength, keyBegin, keyLength};
+        System.arraycopy(values, 0, segments, 4 * segment++, 4);
+      }
+    }
+
+    private void addPredictions(Sequence sequence, int s, int promptBegin) {
+      int promptLength = sequence.prompt().length;
+      int firstAnswer = s * answersPerSequence;
+      int next = answerBegin[firstAnswer];
+      for (int a = 0; a < answersPerSequence; a++) {
+        int length = sequence.answers().get(a).length;
+        next += promptLength == 0 ? Math.max(0, length - 1) : length;
+        answerBegin[firstAnswer + a + 1] = next;
+      }
+      if (promptLength > 0) {
+        boolean predicts = false;
+        for (int a = 0; a < answersPerSequence; a++) {
+          int[] answer = sequence.answers().get(a);
+          if (answer.length > 0) {
+            predict(answer[0], answerBegin[firstAnswer + a]);
+            predicts = true;
+          }
+        }
+        if (predicts) {
+          endRow(promptBegin + promptLength - 1);
+        }
+      }
+      int answerRow = promptBegin + promptLength;
+      for (int a = 0; a < answersPerSequence; a++) {
+        int[] answer = sequence.answers().get(a);
+        int first = answerBegin[firstAnswer + a] + (promptLength > 0 ? 1 : 0);
+        for (int i = 1; i < answer.length; i++) {
+          predict(answer[i], first + i - 1);
+          endRow(answerRow + i - 1);
+        }
+        answerRow += answer.length;
+      }
+      sequenceRows[s + 1] = row;
+    }
+
+    private void predict(int target, int indexByAnswer) {
+      targets[prediction] = target;
+      byAnswer[indexByAnswer] = prediction;
+      byRow[prediction] = indexByAnswer;
+      rowByAnswer[indexByAnswer] = row;
+      prediction++;
+    }
+
+    private void endRow(int tokenRow) {
+      rows[row++] = tokenRow;
+      predictionBegin[row] = prediction;
+    }
+  }
+}

@@ -1,0 +1,283 @@
+package dev.gatun.preference;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.model.Activations;
+import dev.gatun.model.BatchShape;
+import dev.gatun.model.Decoder;
+import dev.gatun.model.DecoderParameters;
+import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.LanguageModelHead;
+import dev.gatun.model.LanguageModelHead.Weighting;
+import dev.gatun.model.PackedBatch;
+import dev.gatun.op.Gather;
+import dev.gatun.op.Preference;
+import dev.gatun.op.PreferenceOptions;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import dev.gatun.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One packed batch of pairs, from token ids to accumulated parameter gradients:
+ *
+ * <pre>
+ *   layers -> prediction rows -> per chunk of pairs { logits -> log-probs -> loss -> dLogits -> dHidden, dHead } -> layers backward
+ * </pre>
+ *
+ * A loss that compares the pairs of a micro-batch with each other (aot) needs all log-probabilities
+ * first; then, if there is more than one chunk, the logits are made a second time.
+ */
+public final class PairObjective {
+  /** Whether pairs of a micro-batch depend on each other's log-probabilities. */
+  public enum Coupling {
+    NONE,
+    MICRO_BATCH
+  }
+
+  /**
+   * How the pairs of a batch enter the loss.
+   *
+   * @param scale {@code [pairs]} weight of each pair's loss
+   * @param sftScale {@code [pairs]} weight of each pair's chosen negative log-likelihood
+   * @param groupBegin first pair of each micro-batch, and the number of pairs
+   */
+  public record Weights(float[] scale, float[] sftScale, int[] groupBegin) {}
+
+  private final Backend backend;
+  private final Decoder decoder;
+  private final LanguageModelHead head;
+  private final PreferenceOptions options;
+  private final Coupling coupling;
+  private final int chunkRows;
+
+  public PairObjective(
+      Backend backend,
+      Decoder decoder,
+      PreferenceOptions options,
+      Coupling coupling,
+      int chunkRows) {
+    this.backend = backend;
+    this.decoder = decoder;
+    this.head = new LanguageModelHead(backend, decoder);
+    this.options = options;
+    this.coupling = coupling;
+    this.chunkRows = chunkRows;
+  }
+
+  /**
+   * Adds the gradients of the batch's loss to {@code gradients}.
+   *
+   * @param reference {@code [predictions]} by answer; null where no reference is scored
+   * @return statistics per pair, in batch order
+   */
+  public List<PairStatistics> accumulate(
+      DecoderParameters policy,
+      DecoderParameters gradients,
+      DeviceBatch batch,
+      Weights weights,
+      @Nullable Tensor reference,
+      Activations.Policy keep,
+      Slab slab) {
+    PackedBatch host = batch.host();
+    DType dtype = policy.embedding().dtype();
+    BatchShape shape = HeadChunks.shape(host, chunkRows);
+    Activations activations = decoder.activations(slab, dtype, keep, shape);
+    LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, weighting());
+    Losses losses =
+        new Losses(
+            LossTensors.allocate(slab, shape, weighting()), batch, weights, outputs, reference);
+
+    decoder.forward(policy, batch, activations);
+    head.forward(policy, decoder, batch, activations, outputs);
+    List<HeadChunks.Chunk> chunks = HeadChunks.of(host, chunkRows);
+    boolean scoreFirst = coupling == Coupling.MICRO_BATCH && chunks.size() > 1;
+    if (scoreFirst) {
+      for (HeadChunks.Chunk chunk : chunks) {
+        head.logProbs(policy, batch, outputs, chunk.rowBegin(host), chunk.rowEnd(host));
+      }
+      losses.compute(new HeadChunks.Chunk(0, host.numSequences()), weights.groupBegin());
+    }
+    for (HeadChunks.Chunk chunk : chunks) {
+      int rowBegin = chunk.rowBegin(host);
+      int rowEnd = chunk.rowEnd(host);
+      if (rowBegin == rowEnd) {
+        losses.compute(chunk, new int[] {0, chunk.end() - chunk.begin()});
+        continue;
+      }
+      if (scoreFirst) {
+        head.logits(policy, outputs, rowBegin, rowEnd);
+      } else {
+        head.logProbs(policy, batch, outputs, rowBegin, rowEnd);
+        losses.compute(
+            chunk,
+            coupling == Coupling.MICRO_BATCH
+                ? weights.groupBegin()
+                : new int[] {0, chunk.end() - chunk.begin()});
+      }
+      head.backwardChunk(
+          policy, gradients, batch, outputs, losses.dLogProbByRow(), rowBegin, rowEnd);
+    }
+    head.backward(policy, gradients, decoder, batch, activations, outputs);
+    decoder.backward(policy, gradients, batch, activations);
+    return losses.statistics();
+  }
+
+  /** Shape of a batch, for {@link #plan}. */
+  public static BatchShape shape(PackedBatch batch, int chunkRows) {
+    return HeadChunks.shape(batch, chunkRows);
+  }
+
+  /** Counts, on a planning slab, what {@link #accumulate} takes. */
+  public void plan(Slab planner, DType dtype, Activations.Policy keep, BatchShape shape) {
+    decoder.activations(planner, dtype, keep, shape);
+    head.allocate(planner, dtype, shape, weighting());
+    LossTensors.allocate(planner, shape, weighting());
+  }
+
+  private Weighting weighting() {
+    return options.useWeighting() ? Weighting.LOG_SUM_SQUARE : Weighting.NONE;
+  }
+
+  /**
+   * What the loss kernel reads and writes. {@code P} pairs, {@code N} predictions.
+   *
+   * @param groupBegin {@code [P + 1]}, as many as there are micro-batches, and one, are used
+   * @param sums {@code [P, 4]}
+   * @param logProb {@code [N]} by answer
+   */
+  private record LossTensors(
+      Tensor pairScale,
+      Tensor sftScale,
+      Tensor groupBegin,
+      Tensor loss,
+      Tensor sums,
+      Tensor logProb,
+      Tensor dLogProb,
+      Tensor dLogProbByRow,
+      @Nullable Tensor logSumSquare) {
+    static LossTensors allocate(Slab slab, BatchShape shape, Weighting weighting) {
+      int pairs = shape.sequences();
+      int predictions = shape.predictions();
+      return new LossTensors(
+          slab.allocate("pair scale", DType.F32, pairs),
+          slab.allocate("sft scale", DType.F32, pairs),
+          slab.allocate("group begin", DType.I32, pairs + 1L),
+          slab.allocate("loss", DType.F32, pairs),
+          slab.allocate("sums", DType.F32, pairs, 4),
+          slab.allocate("log-probs by answer", DType.F32, predictions),
+          slab.allocate("d log-probs by answer", DType.F32, predictions),
+          slab.allocate("d log-probs by row", DType.F32, predictions),
+          weighting == Weighting.NONE
+              ? null
+              : slab.allocate("log sum of squares by answer", DType.F32, predictions));
+    }
+  }
+
+  /** Loss and gradients of one batch, chunk by chunk. */
+  private final class Losses {
+    private final LossTensors tensors;
+    private final DeviceBatch batch;
+    private final LanguageModelHead.Outputs outputs;
+    private final @Nullable Tensor reference;
+
+    Losses(
+        LossTensors tensors,
+        DeviceBatch batch,
+        Weights weights,
+        LanguageModelHead.Outputs outputs,
+        @Nullable Tensor reference) {
+      this.tensors = tensors;
+      this.batch = batch;
+      this.outputs = outputs;
+      this.reference = reference;
+      backend.upload(tensors.pairScale, weights.scale());
+      backend.upload(tensors.sftScale, weights.sftScale());
+    }
+
+    Tensor dLogProbByRow() {
+      return tensors.dLogProbByRow;
+    }
+
+    /** Loss and dLogProb of the chunk's pairs, whose log-probabilities by row are known. */
+    void compute(HeadChunks.Chunk chunk, int[] groupBegin) {
+      int[] answerBegin = batch.host().answerBegin();
+      int first = answerBegin[2 * chunk.begin()];
+      int count = answerBegin[2 * chunk.end()] - first;
+      int pairs = chunk.end() - chunk.begin();
+      reorder(tensors.logProb, outputs.logProb(), batch.byAnswer(), first, count);
+      if (tensors.logSumSquare != null && outputs.logSumSquare() != null) {
+        reorder(tensors.logSumSquare, outputs.logSumSquare(), batch.rowByAnswer(), first, count);
+      }
+      Tensor groups = tensors.groupBegin.rows(0, groupBegin.length);
+      backend.upload(groups, groupBegin);
+      Preference.forward(
+          backend,
+          tensors.loss.rows(chunk.begin(), pairs),
+          tensors.sums.rows(chunk.begin(), pairs),
+          tensors.dLogProb,
+          tensors.logProb,
+          reference,
+          tensors.logSumSquare,
+          batch.answerBegin().rows(2L * chunk.begin(), 2L * pairs + 1),
+          groups,
+          tensors.pairScale.rows(chunk.begin(), pairs),
+          tensors.sftScale.rows(chunk.begin(), pairs),
+          options);
+      reorder(tensors.dLogProbByRow, tensors.dLogProb, batch.byRow(), first, count);
+    }
+
+    /** y[first + i] = x[index[first + i]] for i below count. */
+    private void reorder(Tensor y, Tensor x, Tensor index, int first, int count) {
+      if (count > 0) {
+        Gather.forward(
+            backend,
+            y.view(y.name(), first, count, 1),
+            x.view(x.name(), 0, x.elementCount(), 1),
+            index.rows(first, count));
+      }
+    }
+
+    List<PairStatistics> statistics() {
+      PackedBatch host = batch.host();
+      float[] losses = backend.downloadF32(tensors.loss);
+      float[] sum = backend.downloadF32(tensors.sums);
+      float[] mean = backend.downloadF32(outputs.mean());
+      float[] entropy = backend.downloadF32(outputs.entropy());
+      int[] argmax = backend.downloadI32(outputs.argmax());
+      int[] begin = host.answerBegin();
+      int[] row = host.rowByAnswer();
+      int[] byAnswer = host.byAnswer();
+      List<PairStatistics> statistics = new ArrayList<>();
+      for (int p = 0; p < losses.length; p++) {
+        double[] logits = new double[2];
+        double entropySum = 0;
+        int correct = 0;
+        for (int side = 0; side < 2; side++) {
+          for (int n = begin[2 * p + side]; n < begin[2 * p + side + 1]; n++) {
+            logits[side] += mean[row[n]];
+            entropySum += entropy[row[n]];
+            if (side == 0 && argmax[row[n]] == host.targets()[byAnswer[n]]) {
+              correct++;
+            }
+          }
+        }
+        statistics.add(
+            new PairStatistics(
+                losses[p],
+                sum[4 * p],
+                sum[4 * p + 1],
+                sum[4 * p + 2],
+                sum[4 * p + 3],
+                begin[2 * p + 1] - begin[2 * p],
+                begin[2 * p + 2] - begin[2 * p + 1],
+                logits[0],
+                logits[1],
+                correct,
+                entropySum));
+      }
+      return statistics;
+    }
+  }
+}

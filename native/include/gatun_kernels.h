@@ -181,6 +181,7 @@ struct gatun_kernels {
   /* z = logits, or softcap * tanh(logits / softcap) if softcap > 0. One read of the logits gives, per row:
    * lse = log sum exp z; entropy = lse - sum p z; argmax (first of equals); mean = mean z; log_sum_square = log sum p^2 [each opt but lse];
    * and per prediction n in [prediction_begin[r], prediction_begin[r + 1]): log_prob[n] = z[targets[n]] - lse[r].
+   * The rows may be a chunk of a batch: prediction_begin[0] need not be 0, and predictions of other rows are neither read nor written.
    * logits [rows, vocab] f32, row stride logits_stride; prediction_begin [rows + 1]; targets, log_prob [predictions]. */
   int32_t (*logprob_forward)(float *log_prob, float *lse, float *entropy, int32_t *argmax, float *mean, float *log_sum_square, const float *logits,
                              const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab, int64_t logits_stride,
@@ -193,6 +194,7 @@ struct gatun_kernels {
                               int32_t dtype, void *stream);
 
   /* The preference losses of `pairs` pairs, and their gradients in closed form.
+   * The pairs may be a chunk of a batch: answer_begin[0] need not be 0, and predictions of other pairs are neither read nor written.
    * Predictions are grouped by answer: pair p has chosen = [answer_begin[2p], answer_begin[2p+1]) and rejected = [answer_begin[2p+1],
    * answer_begin[2p+2]). loss[p] = pair_scale[p] * sum_k weight_k L_k (+ sft_scale[p] * weight * -sum chosen log_prob); its sum over a step is the
    * loss that is logged. sums [pairs, 4]: policy chosen, policy rejected, reference chosen, reference rejected log-probs (after ld_alpha). d_log_prob

@@ -68,7 +68,7 @@ void check_indices(const char *name, const int32_t *index, int64_t count, int64_
 }
 
 void check_begins(const char *name, const int32_t *begin, int64_t count) {
-  if (begin[0] != 0) invalid("%s[0] is %" PRId32 ", expected 0", name, begin[0]);
+  if (begin[0] < 0) invalid("%s[0] is %" PRId32 ", expected at least 0", name, begin[0]);
   for (int64_t i = 0; i < count; ++i) {
     if (begin[i + 1] < begin[i]) {
       invalid("%s[%" PRId64 "] is %" PRId32 ", expected at least %" PRId32 ", the value before it", name, i + 1,

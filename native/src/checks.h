@@ -23,7 +23,7 @@ void check_positive(const char *name, int64_t value);
 void check_stride(const char *name, int64_t stride, int64_t width);
 /** 0 <= index[i] < bound for i < count. */
 void check_indices(const char *name, const int32_t *index, int64_t count, int64_t bound);
-/** begin[0] = 0, and no begin is smaller than the one before. begin [count + 1]. */
+/** begin[0] >= 0, and no begin is smaller than the one before. begin [count + 1]. */
 void check_begins(const char *name, const int32_t *begin, int64_t count);
 /** a and b are both given or both NULL. */
 void check_both_or_neither(const char *a_name, const void *a, const char *b_name, const void *b);

@@ -127,9 +127,10 @@ void with_softcap(float softcap, const Body &body) {
 void check_predictions(const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab) {
   check_pointer("prediction_begin", prediction_begin);
   check_begins("prediction_begin", prediction_begin, rows);
-  if (prediction_begin[rows] == 0) return;
+  const int32_t begin = prediction_begin[0], count = prediction_begin[rows] - begin;
+  if (count == 0) return;
   check_pointer("targets", targets);
-  check_indices("targets", targets, prediction_begin[rows], vocab);
+  check_indices("targets", targets + begin, count, vocab);
 }
 
 }  // namespace

@@ -337,13 +337,15 @@ class Bf16Tiles {
     tail_ = p.transpose_a && !p.transpose_b && p.c_dtype == GATUN_F32 ? p.k % kContractionStep : 0;
     const int64_t whole = p.k - tail_;
     const int64_t last = p.n % tile.columns;
+    const int64_t static_rows = p.m <= kMaxStaticRows ? p.m : 0;
+    // oneDNN 3.13 on AMX takes the stride of A for k where the number of rows is open (found by matmul_test.cpp).
+    compact_ = static_rows == 0 && !p.transpose_a && p.lda != p.k;
     for (int64_t columns : {tile.columns, last}) {
       if (columns == 0) continue;
       const int i = columns == tile.columns ? 0 : 1;
-      const int64_t static_rows = p.m <= kMaxStaticRows ? p.m : 0;
       if (whole > 0) {
-        whole_[i] = products().get(
-            {static_rows, columns, whole, p.lda, p.ldb, p.ldc, p.c_dtype, p.transpose_a, p.transpose_b, p.accumulate, p.bias != nullptr});
+        whole_[i] = products().get({static_rows, columns, whole, compact_ ? p.k : p.lda, p.ldb, p.ldc, p.c_dtype, p.transpose_a, p.transpose_b,
+                                    p.accumulate, p.bias != nullptr});
       }
       if (tail_ > 0) {
         tail_products_[i] = products().get({static_rows, columns, kContractionStep, tile.rows, columns, p.ldc, p.c_dtype, true, false,
@@ -359,9 +361,14 @@ class Bf16Tiles {
     const auto *a = static_cast<const uint16_t *>(p_.a) + p_.a_offset(row);
     const auto *b = static_cast<const uint16_t *>(p_.b) + p_.b_offset(column);
     const void *bias = p_.bias == nullptr ? nullptr : at(p_.bias, column, 2);
+    thread_local Scratch scratch;
+    if (compact_) {
+      auto *a_compact = static_cast<uint16_t *>(reserve(scratch, 2 * static_cast<size_t>(rows * p_.k)));
+      for (int64_t r = 0; r < rows; ++r) std::memcpy(a_compact + r * p_.k, a + r * p_.lda, 2 * static_cast<size_t>(p_.k));
+      a = a_compact;
+    }
     if (whole_[i]) whole_[i]->execute(rows, c, a, b, bias);
     if (tail_ > 0) {
-      thread_local Scratch scratch;
       const int64_t whole = p_.k - tail_;
       auto *a_padded = static_cast<uint16_t *>(reserve(scratch, 2 * kContractionStep * static_cast<size_t>(tile_.rows + columns)));
       uint16_t *b_padded = a_padded + kContractionStep * tile_.rows;
@@ -386,6 +393,7 @@ class Bf16Tiles {
   const Product &p_;
   Tile tile_;
   int64_t tail_;
+  bool compact_;
   std::shared_ptr<const Bf16Product> whole_[2];
   std::shared_ptr<const Bf16Product> tail_products_[2];
 };

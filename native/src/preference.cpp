@@ -191,6 +191,7 @@ int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log
     if (sorts) {
       check_pointer("group_begin", group_begin);
       check_begins("group_begin", group_begin, groups);
+      if (group_begin[0] != 0) invalid("group_begin[0] is %d, expected 0", group_begin[0]);
       if (group_begin[groups] != pairs) {
         invalid("group_begin[%lld] is %d, expected %lld, the number of pairs", static_cast<long long>(groups), group_begin[groups],
                 static_cast<long long>(pairs));

@@ -38,16 +38,15 @@ final class NativeTokenizer implements Tokenizer {
     this.bosTokenId = special.bos == null ? OptionalInt.empty() : OptionalInt.of(special.bos.id);
     this.eosTokenId = special.eos == null ? OptionalInt.empty() : OptionalInt.of(special.eos.id);
     this.padTokenId = special.pad == null ? OptionalInt.empty() : OptionalInt.of(special.pad.id);
-    String text = json.text(special.postProcessor);
+    String text =
+        special.postProcessor == null
+            ? json.text()
+            : json.textWithPostProcessor(special.postProcessor);
     try {
       this.handle = library.createTokenizerFromString(text);
     } catch (RuntimeException e) {
       throw new FormatException(json.file(), "is not a tokenizer: " + oneLine(e), e);
     }
-    // The tokenizer.json of some models carries the truncation or padding of the last program that
-    // saved it.
-    library.disableTruncation(handle);
-    library.disablePadding(handle);
   }
 
   static NativeTokenizer open(Path modelDirectory) {
@@ -162,7 +161,7 @@ final class NativeTokenizer implements Tokenizer {
 
   @Override
   public OptionalInt idOf(String token) {
-    Integer id = json.ids().get(token);
+    Integer id = json.id(token);
     return id == null ? OptionalInt.empty() : OptionalInt.of(id);
   }
 
@@ -201,7 +200,7 @@ final class NativeTokenizer implements Tokenizer {
     return handle;
   }
 
-  private static void requireValidUnicode(String text) {
+  static void requireValidUnicode(String text) {
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);
       if (Character.isSurrogate(c)) {
@@ -276,7 +275,7 @@ final class NativeTokenizer implements Tokenizer {
       if (content == null) {
         throw fields.wrong(key, node, "a string or an object with content");
       }
-      Integer id = json.ids().get(content);
+      Integer id = json.id(content);
       if (id == null) {
         throw fields.wrong(key, node, "a token of " + json.file().getFileName());
       }

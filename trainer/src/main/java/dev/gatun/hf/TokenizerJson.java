@@ -3,6 +3,10 @@ package dev.gatun.hf;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectReader;
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -11,26 +15,45 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What Gatun itself reads in {@code tokenizer.json}: the tokens with their ids, and where the post
- * processor is written. The rest is for the native tokenizer.
+ * {@code tokenizer.json}: the tokens with their ids, a check that the native tokenizer will survive
+ * the rest, and the text to hand to it.
  */
 final class TokenizerJson {
   private static final long MAX_FILE_BYTES = 512L << 20;
 
+  /** Reads single values out of the middle of a text. */
+  private static final ObjectReader VALUES =
+      Json.MAPPER.readerFor(JsonNode.class).without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
   private final Path file;
   private final byte[] bytes;
-  private final Map<String, Integer> ids = new HashMap<>();
-  private int vocabSize;
+  private final Map<String, Integer> modelIds = new HashMap<>();
+  private final Map<String, JsonNode> sections = new LinkedHashMap<>();
+  private final Map<String, JsonNode> modelSettings = new LinkedHashMap<>();
+  private final Map<String, Integer> addedIds = new LinkedHashMap<>();
 
-  /** Byte offset of the post processor's value; -1 if the file has none. */
+  /** In the order of the file; none overlaps another. */
+  private final List<Edit> edits = new ArrayList<>();
+
+  private int vocabSize;
+  private int afterBrace;
+
+  /** -1 if the file has none. */
   private int postProcessorBegin = -1;
 
   private int postProcessorEnd = -1;
+
+  /** Bytes {@code begin} to {@code end} of the file to be replaced. */
+  private record Edit(int begin, int end, String text) {}
 
   private TokenizerJson(Path file, byte[] bytes) {
     this.file = file;
@@ -70,9 +93,7 @@ final class TokenizerJson {
     } catch (IOException e) {
       throw new FormatException(file, "is not valid JSON: " + e.getMessage(), e);
     }
-    if (json.vocabSize == 0) {
-      throw new FormatException(file, "has no tokens, expected model.vocab or added_tokens");
-    }
+    json.check();
     return json;
   }
 
@@ -80,9 +101,10 @@ final class TokenizerJson {
     return file;
   }
 
-  /** Every token as it is written, with its id. */
-  Map<String, Integer> ids() {
-    return ids;
+  /** The id of a token as it is written; null if there is none. */
+  @Nullable Integer id(String token) {
+    Integer added = addedIds.get(token);
+    return added == null ? modelIds.get(token) : added;
   }
 
   /** One more than the largest id. */
@@ -90,76 +112,136 @@ final class TokenizerJson {
     return vocabSize;
   }
 
-  /** The file's text, with {@code postProcessor} (JSON) in place of its own unless it is null. */
-  String text(@Nullable String postProcessor) {
-    if (postProcessor == null) {
-      return new String(bytes, StandardCharsets.UTF_8);
-    }
-    ByteArrayOutputStream out = new ByteArrayOutputStream(bytes.length + postProcessor.length());
+  /** The file's text for the native tokenizer: without truncation and padding. */
+  String text() {
+    return edited(edits);
+  }
+
+  /** The same with {@code postProcessor}, a JSON text, in place of the file's own. */
+  String textWithPostProcessor(String postProcessor) {
+    List<Edit> all = new ArrayList<>(edits);
     if (postProcessorBegin < 0) {
-      int afterBrace = new String(bytes, StandardCharsets.ISO_8859_1).indexOf('{') + 1;
-      out.write(bytes, 0, afterBrace);
-      out.writeBytes(
-          ("\"post_processor\":" + postProcessor + ",").getBytes(StandardCharsets.UTF_8));
-      out.write(bytes, afterBrace, bytes.length - afterBrace);
+      all.add(new Edit(afterBrace, afterBrace, "\"post_processor\":" + postProcessor + ","));
     } else {
-      out.write(bytes, 0, postProcessorBegin);
-      out.writeBytes(postProcessor.getBytes(StandardCharsets.UTF_8));
-      out.write(bytes, postProcessorEnd, bytes.length - postProcessorEnd);
+      all.add(new Edit(postProcessorBegin, postProcessorEnd, postProcessor));
     }
+    all.sort(Comparator.comparingInt(Edit::begin));
+    return edited(all);
+  }
+
+  private String edited(List<Edit> inOrder) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream(bytes.length);
+    int kept = 0;
+    for (Edit edit : inOrder) {
+      out.write(bytes, kept, edit.begin - kept);
+      out.writeBytes(edit.text.getBytes(StandardCharsets.UTF_8));
+      kept = edit.end;
+    }
+    out.write(bytes, kept, bytes.length - kept);
     return out.toString(StandardCharsets.UTF_8);
   }
 
   private void parse(JsonParser parser) throws IOException {
     require(parser, parser.nextToken() == JsonToken.START_OBJECT, "a JSON object");
+    afterBrace = begin(parser) + 1;
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      switch (parser.currentName()) {
+      String key = parser.currentName();
+      switch (key) {
         case "model" -> parseModel(parser);
         case "added_tokens" -> parseAddedTokens(parser);
-        case "post_processor" -> {
+        case "truncation", "padding" -> {
+          // Some models carry those of the last program that saved them.
           parser.nextToken();
-          postProcessorBegin = Math.toIntExact(parser.currentTokenLocation().getByteOffset());
+          int begin = begin(parser);
           parser.skipChildren();
-          parser.finishToken();
-          postProcessorEnd = Math.toIntExact(parser.currentLocation().getByteOffset());
+          edits.add(new Edit(begin, end(parser), "null"));
         }
         default -> {
           parser.nextToken();
-          parser.skipChildren();
+          int begin = begin(parser);
+          if (TokenizerComponents.isSection(key)) {
+            sections.put(key, VALUES.readTree(parser));
+          } else {
+            parser.skipChildren();
+          }
+          if (key.equals("post_processor")) {
+            postProcessorBegin = begin;
+            postProcessorEnd = end(parser);
+          }
         }
       }
     }
     require(parser, parser.nextToken() == null, "nothing behind the JSON object");
   }
 
-  private void parseModel(JsonParser parser) throws IOException {
-    require(parser, parser.nextToken() == JsonToken.START_OBJECT, "an object as model");
-    while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      boolean vocab = parser.currentName().equals("vocab");
-      JsonToken token = parser.nextToken();
-      if (!vocab) {
-        parser.skipChildren();
-      } else if (token == JsonToken.START_OBJECT) {
-        while (parser.nextToken() == JsonToken.FIELD_NAME) {
-          String content = parser.currentName();
-          parser.nextToken();
-          add(parser, content, id(parser));
-        }
-      } else {
-        require(parser, token == JsonToken.START_ARRAY, "an object or array as model.vocab");
-        parseUnigrams(parser);
+  private static int begin(JsonParser parser) {
+    return Math.toIntExact(parser.currentTokenLocation().getByteOffset());
+  }
+
+  /** Behind the value whose last token is the current one. */
+  private static int end(JsonParser parser) throws IOException {
+    parser.finishToken();
+    return Math.toIntExact(parser.currentLocation().getByteOffset());
+  }
+
+  private void check() {
+    if (vocabSize == 0) {
+      throw new FormatException(file, "has no tokens, expected model.vocab or added_tokens");
+    }
+    TokenizerComponents components = new TokenizerComponents(file, vocabSize);
+    modelSettings.forEach(components::checkModel);
+    sections.forEach(components::check);
+    checkAddedTokens();
+  }
+
+  /**
+   * The native tokenizer numbers the added tokens itself, whatever ids the file gives them
+   * (tokenizers 0.21, {@code AddedVocabulary::add_tokens}); both must agree.
+   */
+  private void checkAddedTokens() {
+    int modelSize = modelIds.size();
+    int largest = -1;
+    for (Map.Entry<String, Integer> token : addedIds.entrySet()) {
+      int id = token.getValue();
+      int next = largest >= modelSize || modelSize == 0 ? largest + 1 : modelSize;
+      int expected = modelIds.getOrDefault(token.getKey(), next);
+      if (id != expected) {
+        throw new FormatException(
+            file,
+            "added token "
+                + JsonFields.shown(TextNode.valueOf(token.getKey()))
+                + " has the id "
+                + id
+                + ", expected "
+                + expected
+                + (expected == next ? ", the next one that is free" : ", as in model.vocab"));
       }
+      largest = Math.max(largest, id);
     }
   }
 
-  /** {@code [[piece, score], ...]}; the place in the array is the id. */
-  private void parseUnigrams(JsonParser parser) throws IOException {
-    for (int id = 0; parser.nextToken() != JsonToken.END_ARRAY; id++) {
-      require(parser, parser.currentToken() == JsonToken.START_ARRAY, "[piece, score]");
-      require(parser, parser.nextToken() == JsonToken.VALUE_STRING, "a string as piece");
-      add(parser, parser.getText(), id);
-      require(parser, parser.nextToken().isNumeric(), "a number as score");
-      require(parser, parser.nextToken() == JsonToken.END_ARRAY, "[piece, score]");
+  private void parseModel(JsonParser parser) throws IOException {
+    require(parser, parser.nextToken() == JsonToken.START_OBJECT, "an object as model");
+    int behindBrace = begin(parser) + 1;
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      String key = parser.currentName();
+      JsonToken token = parser.nextToken();
+      switch (key) {
+        case "vocab" -> {
+          require(parser, token == JsonToken.START_OBJECT, "an object as model.vocab");
+          while (parser.nextToken() == JsonToken.FIELD_NAME) {
+            String content = parser.currentName();
+            parser.nextToken();
+            modelIds.put(content, id(parser));
+          }
+        }
+        case "merges" -> parser.skipChildren();
+        default -> modelSettings.put(key, VALUES.readTree(parser));
+      }
+    }
+    if (!modelSettings.containsKey("type")) {
+      // So have files of 2020. Without it, the native tokenizer tries every type that it knows.
+      edits.add(new Edit(behindBrace, behindBrace, "\"type\":\"BPE\","));
     }
   }
 
@@ -185,7 +267,8 @@ final class TokenizerJson {
         }
       }
       require(parser, id >= 0 && content != null, "an added token with id and content");
-      add(parser, content, id);
+      require(parser, !content.isEmpty(), "a content that is not empty");
+      addedIds.put(content, id);
     }
   }
 
@@ -197,13 +280,8 @@ final class TokenizerJson {
         parser,
         0 <= id && id < ModelConfig.MAX_SIZE,
         "an id from 0 to " + (ModelConfig.MAX_SIZE - 1));
+    vocabSize = Math.max(vocabSize, (int) id + 1);
     return (int) id;
-  }
-
-  private void add(JsonParser parser, @Nullable String content, int id) {
-    Integer before = ids.putIfAbsent(content, id);
-    require(parser, before == null || before == id, "one id for a token, not also " + before);
-    vocabSize = Math.max(vocabSize, id + 1);
   }
 
   private void require(JsonParser parser, boolean condition, String expected) {

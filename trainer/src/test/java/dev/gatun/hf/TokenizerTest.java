@@ -262,8 +262,10 @@ class TokenizerTest {
         "{\"model\": {\"vocab\": {\"a\": 0}}}    | is not a tokenizer: ",
         "{\"model\": {\"vocab\": {\"a\": 0, \"a\": 1}}} | Duplicate field 'a'",
         "{\"added_tokens\": [{\"id\": 1}]}       | expected an added token with id and content",
-        "{\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}, {\"id\": 2, \"content\": \"a\"}]}"
-            + " | expected one id for a token, not also 1",
+        "{\"added_tokens\": [{\"id\": 0, \"content\": \"a\"}, {\"id\": 2, \"content\": \"b\"}]}"
+            + " | added token \"b\" has the id 2, expected 1, the next one that is free",
+        "{\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}], \"model\": {\"vocab\": {\"a\": 0}}}"
+            + " | added token \"a\" has the id 1, expected 0, as in model.vocab",
       })
   void malformedTokenizersAreNamed(String text, String message, @TempDir Path folder)
       throws IOException {

@@ -1,0 +1,95 @@
+package dev.gatun.benchmarks;
+
+import dev.gatun.backend.Accumulate;
+import dev.gatun.backend.Transpose;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Tensor;
+import java.util.Arrays;
+import org.openjdk.jmh.annotations.AuxCounters;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/** The three products of a linear layer with x [tokens, in] and weight [out, in]. */
+@State(Scope.Benchmark)
+@Fork(value = 1, jvmArgsAppend = "--enable-native-access=ALL-UNNAMED")
+@Warmup(iterations = 2, time = 1)
+@Measurement(iterations = 5, time = 1)
+public class MatmulBenchmark {
+  /** tokens x in x out: attention and MLP of a 15M and a 135M model, and the latter's head. */
+  @Param({"1024x288x288", "1024x576x576", "1024x576x1536", "1024x1536x576", "256x576x49152"})
+  private String shape;
+
+  @Param({"F32", "BF16"})
+  private DType dtype;
+
+  /** 0: all cores. */
+  @Param("0")
+  private int threads;
+
+  private OpTensors tensors;
+  private double gigaFlops;
+  private Tensor x;
+  private Tensor weight;
+  private Tensor y;
+  private Tensor dX;
+  private Tensor dWeight;
+
+  /** Reported per second. */
+  @AuxCounters
+  @State(Scope.Thread)
+  public static class Work {
+    /** 1e9 multiplications and additions. */
+    public double gigaFlops;
+  }
+
+  /** Allocates and fills. */
+  @Setup(Level.Trial)
+  public void open() {
+    long[] extents = Arrays.stream(shape.split("x", -1)).mapToLong(Long::parseLong).toArray();
+    long rows = extents[0];
+    long in = extents[1];
+    long out = extents[2];
+    gigaFlops = 2e-9 * rows * in * out;
+    tensors = new OpTensors(threads);
+    x = tensors.uniform("x", dtype, rows, in);
+    weight = tensors.uniform("weight", dtype, out, in);
+    y = tensors.uniform("y", dtype, rows, out);
+    dX = tensors.zeros("dX", dtype, rows, in);
+    dWeight = tensors.zeros("dWeight", DType.F32, out, in);
+  }
+
+  /** Releases. */
+  @TearDown(Level.Trial)
+  public void close() {
+    tensors.close();
+  }
+
+  /** y = x weight'. */
+  @Benchmark
+  public void forward(Work work) {
+    tensors.backend().matmul(y, x, Transpose.NO, weight, Transpose.YES, null, Accumulate.OVERWRITE);
+    work.gigaFlops += gigaFlops;
+  }
+
+  /** dX = dY weight. */
+  @Benchmark
+  public void backwardInput(Work work) {
+    tensors.backend().matmul(dX, y, Transpose.NO, weight, Transpose.NO, null, Accumulate.OVERWRITE);
+    work.gigaFlops += gigaFlops;
+  }
+
+  /** dWeight += dY' x, in f32. */
+  @Benchmark
+  public void backwardWeight(Work work) {
+    tensors.backend().matmul(dWeight, y, Transpose.YES, x, Transpose.NO, null, Accumulate.ADD);
+    work.gigaFlops += gigaFlops;
+  }
+}

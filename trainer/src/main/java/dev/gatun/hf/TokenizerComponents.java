@@ -1,0 +1,162 @@
+package dev.gatun.hf;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Refuses what the native tokenizer does not survive. It aborts the whole process on settings that
+ * it does not check itself, such as a template whose special token is not defined. So only the
+ * components that the tokenizers of language models have are let through, and of those the settings
+ * that it trusts are checked here.
+ */
+final class TokenizerComponents {
+  private static final int MAX_DEPTH = 8;
+
+  /** Section of tokenizer.json to the key of the list in its {@code Sequence}. */
+  private static final Map<String, String> SEQUENCE_KEYS =
+      Map.of(
+          "normalizer", "normalizers",
+          "pre_tokenizer", "pretokenizers",
+          "post_processor", "processors",
+          "decoder", "decoders");
+
+  /** Section of tokenizer.json to the components it may have beside {@code Sequence}. */
+  private static final Map<String, Set<String>> TYPES =
+      Map.of(
+          "normalizer",
+          Set.of(
+              "NFC",
+              "NFD",
+              "NFKC",
+              "NFKD",
+              "Lowercase",
+              "StripAccents",
+              "Strip",
+              "Prepend",
+              "Replace",
+              "ByteLevel"),
+          "pre_tokenizer",
+          Set.of(
+              "ByteLevel",
+              "Split",
+              "Metaspace",
+              "Digits",
+              "Punctuation",
+              "Whitespace",
+              "WhitespaceSplit"),
+          "post_processor",
+          Set.of("ByteLevel", "TemplateProcessing"),
+          "decoder",
+          Set.of("ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"));
+
+  private final Path file;
+  private final int vocabSize;
+
+  TokenizerComponents(Path file, int vocabSize) {
+    this.file = file;
+    this.vocabSize = vocabSize;
+  }
+
+  static boolean isSection(String key) {
+    return SEQUENCE_KEYS.containsKey(key);
+  }
+
+  /** Checks the value of a section: null or a component. */
+  void check(String section, JsonNode component) {
+    check(section, component, 0);
+  }
+
+  private void check(String section, JsonNode component, int depth) {
+    if (component.isNull() && depth == 0) {
+      return;
+    }
+    String type = component.path("type").asText();
+    if (type.equals("Sequence")) {
+      JsonNode parts = component.path(SEQUENCE_KEYS.get(section));
+      require(parts.isArray() && depth < MAX_DEPTH, section, component, "a sequence of components");
+      for (JsonNode part : parts) {
+        check(section, part, depth + 1);
+      }
+      return;
+    }
+    Set<String> types = TYPES.get(section);
+    require(types.contains(type), section, component, "a type of Sequence, " + types);
+    switch (type) {
+      case "Replace", "Split" -> {
+        JsonNode pattern = component.path("pattern");
+        String text = pattern.path(pattern.has("Regex") ? "Regex" : "String").asText();
+        require(!text.isEmpty(), section, component, "a pattern that is not empty");
+      }
+      case "Strip" ->
+          require(
+              !section.equals("decoder") || component.path("stop").asInt(-1) == 0,
+              section,
+              component,
+              "a stop of 0");
+      case "TemplateProcessing" -> checkTemplate(section, component);
+      default -> {}
+    }
+  }
+
+  private void checkTemplate(String section, JsonNode template) {
+    JsonNode specialTokens = template.path("special_tokens");
+    for (JsonNode token : specialTokens) {
+      JsonNode ids = token.path("ids");
+      boolean valid = ids.isArray() && !ids.isEmpty() && ids.size() == token.path("tokens").size();
+      for (JsonNode id : ids) {
+        valid &= id.isInt() && 0 <= id.intValue() && id.intValue() < vocabSize;
+      }
+      require(valid, section, token, "a special token with ids below " + vocabSize);
+    }
+    for (String key : Set.of("single", "pair")) {
+      JsonNode pieces = template.path(key);
+      require(pieces.isArray(), section, template, "an array of pieces as " + key);
+      for (JsonNode piece : pieces) {
+        String special = piece.path("SpecialToken").path("id").asText();
+        String sequence = piece.path("Sequence").path("id").asText();
+        require(
+            piece.size() == 1
+                && (piece.has("SpecialToken")
+                    ? specialTokens.has(special)
+                    : sequence.equals("A") || (sequence.equals("B") && key.equals("pair"))),
+            section,
+            piece,
+            "a special token that special_tokens defines, or sequence A or (in pair) B");
+      }
+    }
+  }
+
+  /** Checks a setting of the model: all but its vocabulary and merges. */
+  void checkModel(String key, JsonNode value) {
+    switch (key) {
+      case "type" ->
+          require(
+              value.asText().equals("BPE"),
+              "model.type",
+              value,
+              "BPE, the kind of tokenizer that the supported model families have");
+      case "dropout" ->
+          require(
+              value.isNull() || (value.isNumber() && value.doubleValue() == 0),
+              "model.dropout",
+              value,
+              "null: the same text must always give the same tokens");
+      case "continuing_subword_prefix", "end_of_word_suffix" ->
+          require(
+              value.isNull() || (value.isTextual() && value.textValue().isEmpty()),
+              "model." + key,
+              value,
+              "null: marks inside of words are not supported");
+      default -> {}
+    }
+  }
+
+  private void require(boolean condition, String place, JsonNode value, String expected) {
+    if (!condition) {
+      throw new FormatException(
+          file, place + " is " + JsonFields.shown(value) + ", expected " + expected);
+    }
+  }
+}

@@ -206,11 +206,12 @@ public final class BpeTrainer {
       }
     }
     PriorityQueue<Candidate> queue = new PriorityQueue<>();
-    places.forEach((pair, numbers) -> queue.add(new Candidate(pair, counts.get(pair), numbers)));
+    places.forEach(
+        (pair, numbers) -> queue.add(new Candidate(pair, counts.getOrDefault(pair, 0L), numbers)));
     LinkedHashSet<Pair> merges = new LinkedHashSet<>();
     while (tokens.size() < options.vocabSize() && !queue.isEmpty()) {
       Candidate top = queue.poll();
-      long count = counts.get(top.pair);
+      long count = counts.getOrDefault(top.pair, 0L);
       if (count != top.count) { // merges since then took some of its occurrences
         queue.add(new Candidate(top.pair, count, top.places));
         continue;
@@ -233,7 +234,7 @@ public final class BpeTrainer {
       }
       grown.forEach(
           (pair, numbers) -> {
-            long pairCount = counts.get(pair);
+            long pairCount = counts.getOrDefault(pair, 0L);
             if (pairCount > 0) {
               queue.add(new Candidate(pair, pairCount, numbers));
             }

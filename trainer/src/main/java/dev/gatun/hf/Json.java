@@ -46,7 +46,8 @@ final class Json {
     } catch (JsonProcessingException e) {
       throw malformed(file, e);
     } catch (IOException e) {
-      throw new FormatException(file, "is not valid JSON: " + firstLine(e.getMessage()), e);
+      throw new FormatException(
+          file, "is not valid JSON: " + firstLine(String.valueOf(e.getMessage())), e);
     }
     if (node instanceof ObjectNode object) {
       return object;

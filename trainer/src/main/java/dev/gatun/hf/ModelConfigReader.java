@@ -34,7 +34,7 @@ final class ModelConfigReader {
     try {
       return family == Family.GPT2 ? gpt2() : gated(family);
     } catch (IllegalArgumentException e) {
-      throw new FormatException(config.file(), e.getMessage(), e);
+      throw new FormatException(config.file(), String.valueOf(e.getMessage()), e);
     }
   }
 

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,7 +41,7 @@ public final class TrainedTokenizer {
 
   /** The id of a special token, or of a token as the vocabulary spells it. */
   int id(String token) {
-    return ids.get(token);
+    return Objects.requireNonNull(ids.get(token), token);
   }
 
   /** Each file's name and bytes: tokenizer.json, tokenizer_config.json, special_tokens_map.json. */

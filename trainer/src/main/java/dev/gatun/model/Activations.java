@@ -187,13 +187,13 @@ public final class Activations {
     Activations plan(Policy policy) {
       boolean trains = policy != Policy.DISCARD;
       List<Layer> layers = new ArrayList<>();
-      Layer shared = policy == Policy.KEEP ? null : layer(trains);
+      Layer first = layer(trains);
       for (int i = 0; i < config.numLayers(); i++) {
         layers.add(
             switch (policy) {
-              case KEEP -> layer(true);
-              case RECOMPUTE -> shared.withInput(hidden("x"));
-              case DISCARD -> shared;
+              case KEEP -> i == 0 ? first : layer(true);
+              case RECOMPUTE -> first.withInput(hidden("x"));
+              case DISCARD -> first;
             });
       }
       return new Activations(policy, layers, scratch(trains));

@@ -26,17 +26,7 @@ final class TokenizerComponents {
   private static final Map<String, Set<String>> TYPES =
       Map.of(
           "normalizer",
-          Set.of(
-              "NFC",
-              "NFD",
-              "NFKC",
-              "NFKD",
-              "Lowercase",
-              "StripAccents",
-              "Strip",
-              "Prepend",
-              "Replace",
-              "ByteLevel"),
+          Set.of("NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace"),
           "pre_tokenizer",
           Set.of(
               "ByteLevel",

@@ -276,6 +276,56 @@ class TokenizerTest {
     assertEquals(1, e.getMessage().lines().count());
   }
 
+  /** Each of these would abort the process, or give other tokens each time. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "post_processor | {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\":"
+            + " {\"id\": \"<s>\", \"type_id\": 0}}], \"pair\": [], \"special_tokens\": {}}"
+            + " | expected a special token that special_tokens defines",
+        "post_processor | {\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\":"
+            + " {\"id\": \"B\", \"type_id\": 0}}], \"pair\": [], \"special_tokens\": {}}"
+            + " | expected a special token that special_tokens defines, or sequence A",
+        "decoder | {\"type\": \"Strip\", \"content\": \" \", \"start\": 0, \"stop\": 9}"
+            + " | expected a stop of 0",
+        "normalizer | {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}]}"
+            + " | normalizer is {\"type\":\"Lowercase\"}, expected a type of Sequence",
+        "normalizer | {\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"\"}"
+            + " | expected a pattern that is not empty",
+        "model | {\"type\": \"Unigram\", \"vocab\": {\"a\": 0}} | model.type is \"Unigram\"",
+        "model | {\"type\": \"BPE\", \"dropout\": 0.1, \"vocab\": {\"a\": 0}}"
+            + " | model.dropout is 0.1, expected null",
+        "model | {\"continuing_subword_prefix\": \"##\", \"vocab\": {\"a\": 0}}"
+            + " | model.continuing_subword_prefix is \"##\", expected null",
+      })
+  void whatTheNativeTokenizerDoesNotSurviveIsRefusedBefore(
+      String section, String value, String message, @TempDir Path folder) throws IOException {
+    ObjectNode json = (ObjectNode) Json.MAPPER.readTree(tokenizerJson());
+    json.set(section, Json.MAPPER.readTree(value));
+    Path file = Files.writeString(folder.resolve("tokenizer.json"), json.toString());
+    FormatException e = assertThrows(FormatException.class, () -> Tokenizer.open(folder).close());
+    assertEquals(file, e.file());
+    assertTrue(e.getMessage().contains(message), e.getMessage());
+  }
+
+  /** OpenAI's GPT-2 has such a file. */
+  @Test
+  void aModelWithoutATypeIsBpe(@TempDir Path folder) throws IOException {
+    ObjectNode json = (ObjectNode) Json.MAPPER.readTree(tokenizerJson());
+    ObjectNode model = (ObjectNode) json.get("model");
+    model.remove("type");
+    model.put("continuing_subword_prefix", "").put("end_of_word_suffix", "");
+    Files.writeString(folder.resolve("tokenizer.json"), json.toString());
+    try (Tokenizer plain = Tokenizer.open(MODELS.resolve("tiny-llama"));
+        Tokenizer tokenizer = Tokenizer.open(folder)) {
+      String text = "Hello, world!";
+      assertArrayEquals(
+          plain.encode(text, AddSpecialTokens.YES), tokenizer.encode(text, AddSpecialTokens.YES));
+    }
+  }
+
   @Test
   void invalidUtf8IsRefused(@TempDir Path folder) throws IOException {
     byte[] bytes = tokenizerJson().getBytes(StandardCharsets.UTF_8);

@@ -18,8 +18,8 @@ struct Logistic {
   floats one_minus_s;
 
   static GATUN_INLINE Logistic of(floats x) {
-    const floats e = exp(min(-x, splat(88.0f)));  // finite, so that e * s is never inf * 0
-    const floats s = 1.0f / (1.0f + e);
+    const floats e = exp(min(splat(88.0f), -x));  // finite, so that e * s is never inf * 0; NaN stays
+    const floats s = reciprocal(1.0f + e);
     return {s, e * s};
   }
 };

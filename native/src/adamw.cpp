@@ -12,9 +12,9 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t adamw(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient,
-              const float *gradient_scale, int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2,
-              double eps, double weight_decay, double correction1, double correction2, int32_t dtype, void *) {
+int32_t adamw(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient, const float *gradient_scale,
+              int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
+              double correction1, double correction2, int32_t dtype, void *) {
   return guarded("adamw", [&] {
     check_optimizer(weight, gradient, gradient_scale, count, decay_count);
     if (!(correction1 > 0) || !(correction2 > 0)) {

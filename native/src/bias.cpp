@@ -12,8 +12,7 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t bias_backward(float *d_bias, const void *d_y, int64_t rows, int64_t columns, int64_t d_y_stride, int32_t dtype,
-                      void *workspace, void *) {
+int32_t bias_backward(float *d_bias, const void *d_y, int64_t rows, int64_t columns, int64_t d_y_stride, int32_t dtype, void *workspace, void *) {
   return guarded("bias_backward", [&] {
     check_extent("rows", rows);
     check_positive("columns", columns);

@@ -71,16 +71,14 @@ void check_begins(const char *name, const int32_t *begin, int64_t count) {
   if (begin[0] < 0) invalid("%s[0] is %" PRId32 ", expected at least 0", name, begin[0]);
   for (int64_t i = 0; i < count; ++i) {
     if (begin[i + 1] < begin[i]) {
-      invalid("%s[%" PRId64 "] is %" PRId32 ", expected at least %" PRId32 ", the value before it", name, i + 1,
-              begin[i + 1], begin[i]);
+      invalid("%s[%" PRId64 "] is %" PRId32 ", expected at least %" PRId32 ", the value before it", name, i + 1, begin[i + 1], begin[i]);
     }
   }
 }
 
 void check_both_or_neither(const char *a_name, const void *a, const char *b_name, const void *b) {
   if ((a == nullptr) != (b == nullptr)) {
-    invalid("%s is NULL but %s is not, expected both or neither", a == nullptr ? a_name : b_name,
-            a == nullptr ? b_name : a_name);
+    invalid("%s is NULL but %s is not, expected both or neither", a == nullptr ? a_name : b_name, a == nullptr ? b_name : a_name);
   }
 }
 
@@ -106,6 +104,8 @@ int32_t remember_failure(const char *row) noexcept {
   }
 }
 
-const char *last_failure() noexcept { return last_text; }
+const char *last_failure() noexcept {
+  return last_text;
+}
 
 }  // namespace gatun

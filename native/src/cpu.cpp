@@ -1,7 +1,7 @@
 /* cpu.cpp: which instruction sets this CPU has, and the library's functions besides the table. */
-#include "gatun_cpu.h"
-
 #include <cstring>
+
+#include "gatun_cpu.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -53,18 +53,19 @@ Registers cpuid(unsigned leaf, unsigned subleaf) {
 }
 
 /* Intel SDM volume 2, CPUID: the bits that each x86-64 level (System V psABI, section 3.1.1) names. */
-constexpr unsigned kLeaf1Sse3 = 1u << 0, kLeaf1Ssse3 = 1u << 9, kLeaf1Fma = 1u << 12, kLeaf1Cmpxchg16b = 1u << 13,
-                   kLeaf1Sse41 = 1u << 19, kLeaf1Sse42 = 1u << 20, kLeaf1Movbe = 1u << 22, kLeaf1Popcnt = 1u << 23,
-                   kLeaf1Osxsave = 1u << 27, kLeaf1Avx = 1u << 28, kLeaf1F16c = 1u << 29;
-constexpr unsigned kLeaf7Bmi1 = 1u << 3, kLeaf7Avx2 = 1u << 5, kLeaf7Bmi2 = 1u << 8, kLeaf7Avx512F = 1u << 16,
-                   kLeaf7Avx512Dq = 1u << 17, kLeaf7Avx512Cd = 1u << 28, kLeaf7Avx512Bw = 1u << 30,
-                   kLeaf7Avx512Vl = 1u << 31;
+constexpr unsigned kLeaf1Sse3 = 1u << 0, kLeaf1Ssse3 = 1u << 9, kLeaf1Fma = 1u << 12, kLeaf1Cmpxchg16b = 1u << 13, kLeaf1Sse41 = 1u << 19,
+                   kLeaf1Sse42 = 1u << 20, kLeaf1Movbe = 1u << 22, kLeaf1Popcnt = 1u << 23, kLeaf1Osxsave = 1u << 27, kLeaf1Avx = 1u << 28,
+                   kLeaf1F16c = 1u << 29;
+constexpr unsigned kLeaf7Bmi1 = 1u << 3, kLeaf7Avx2 = 1u << 5, kLeaf7Bmi2 = 1u << 8, kLeaf7Avx512F = 1u << 16, kLeaf7Avx512Dq = 1u << 17,
+                   kLeaf7Avx512Cd = 1u << 28, kLeaf7Avx512Bw = 1u << 30, kLeaf7Avx512Vl = 1u << 31;
 constexpr unsigned kLeaf7Sub1EaxAvx512Bf16 = 1u << 5;
 constexpr unsigned kExtendedLahf = 1u << 0, kExtendedLzcnt = 1u << 5;
 /* XCR0: state the operating system saves. */
 constexpr unsigned kXcr0Ymm = 0x6, kXcr0Zmm = 0xe6;
 
-bool has(unsigned bits, unsigned wanted) { return (bits & wanted) == wanted; }
+bool has(unsigned bits, unsigned wanted) {
+  return (bits & wanted) == wanted;
+}
 
 /* XGETBV exists only where OSXSAVE is set. */
 unsigned saved_state() {
@@ -80,15 +81,15 @@ bool has_v2() {
 }
 bool has_v3() {
   return has_v2() && has(cpuid(1, 0).ecx, kLeaf1Fma | kLeaf1Movbe | kLeaf1Avx | kLeaf1F16c) &&
-         has(cpuid(7, 0).ebx, kLeaf7Bmi1 | kLeaf7Avx2 | kLeaf7Bmi2) &&
-         has(cpuid(0x80000001, 0).ecx, kExtendedLzcnt) && has(saved_state(), kXcr0Ymm);
+         has(cpuid(7, 0).ebx, kLeaf7Bmi1 | kLeaf7Avx2 | kLeaf7Bmi2) && has(cpuid(0x80000001, 0).ecx, kExtendedLzcnt) && has(saved_state(), kXcr0Ymm);
 }
 bool has_v4() {
-  return has_v3() &&
-         has(cpuid(7, 0).ebx, kLeaf7Avx512F | kLeaf7Avx512Dq | kLeaf7Avx512Cd | kLeaf7Avx512Bw | kLeaf7Avx512Vl) &&
+  return has_v3() && has(cpuid(7, 0).ebx, kLeaf7Avx512F | kLeaf7Avx512Dq | kLeaf7Avx512Cd | kLeaf7Avx512Bw | kLeaf7Avx512Vl) &&
          has(saved_state(), kXcr0Zmm);
 }
-bool has_v4_bf16() { return has_v4() && has(cpuid(7, 1).eax, kLeaf7Sub1EaxAvx512Bf16); }
+bool has_v4_bf16() {
+  return has_v4() && has(cpuid(7, 1).eax, kLeaf7Sub1EaxAvx512Bf16);
+}
 
 /* Best first. */
 constexpr Level kLevels[] = {
@@ -144,7 +145,9 @@ GATUN_EXPORT const char *gatun_cpu_isa(void) {
   return best == nullptr ? "" : best->name;
 }
 
-GATUN_EXPORT const char *gatun_cpu_last_error(void) { return gatun::last_failure(); }
+GATUN_EXPORT const char *gatun_cpu_last_error(void) {
+  return gatun::last_failure();
+}
 
 GATUN_EXPORT int32_t gatun_cpu_set_threads(int32_t threads) {
   try {
@@ -156,4 +159,6 @@ GATUN_EXPORT int32_t gatun_cpu_set_threads(int32_t threads) {
   }
 }
 
-GATUN_EXPORT int32_t gatun_cpu_threads(void) { return gatun::pool_threads(); }
+GATUN_EXPORT int32_t gatun_cpu_threads(void) {
+  return gatun::pool_threads();
+}

@@ -11,9 +11,8 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t embedding_forward(void *y, const void *table, const void *position_table, const int32_t *token_ids,
-                          const int32_t *positions, int64_t tokens, int64_t hidden, int64_t vocab, int64_t max_positions,
-                          float scale, int32_t dtype, void *) {
+int32_t embedding_forward(void *y, const void *table, const void *position_table, const int32_t *token_ids, const int32_t *positions, int64_t tokens,
+                          int64_t hidden, int64_t vocab, int64_t max_positions, float scale, int32_t dtype, void *) {
   return guarded("embedding_forward", [&] {
     check_extent("tokens", tokens);
     check_positive("hidden", hidden);
@@ -35,18 +34,15 @@ int32_t embedding_forward(void *y, const void *table, const void *position_table
           for_vectors(hidden, [&](int64_t i, auto span) { store(out + i, scale * load(row + i, span), span); });
         } else {
           const T *position = static_cast<const T *>(position_table) + positions[t] * hidden;
-          for_vectors(hidden, [&](int64_t i, auto span) {
-            store(out + i, fma(scale, load(row + i, span), load(position + i, span)), span);
-          });
+          for_vectors(hidden, [&](int64_t i, auto span) { store(out + i, fma(scale, load(row + i, span), load(position + i, span)), span); });
         }
       });
     });
   });
 }
 
-int32_t embedding_backward(float *d_table, float *d_position_table, const void *d_y, const int32_t *token_ids,
-                           const int32_t *positions, int64_t tokens, int64_t hidden, int64_t vocab, int64_t max_positions,
-                           float scale, int32_t dtype, void *, void *) {
+int32_t embedding_backward(float *d_table, float *d_position_table, const void *d_y, const int32_t *token_ids, const int32_t *positions,
+                           int64_t tokens, int64_t hidden, int64_t vocab, int64_t max_positions, float scale, int32_t dtype, void *, void *) {
   return guarded("embedding_backward", [&] {
     check_extent("tokens", tokens);
     check_positive("hidden", hidden);
@@ -68,14 +64,10 @@ int32_t embedding_backward(float *d_table, float *d_position_table, const void *
         for (int64_t t = 0; t < tokens; ++t) {
           const T *d_out = static_cast<const T *>(d_y) + t * hidden + begin;
           float *d_row = d_table + token_ids[t] * hidden + begin;
-          for_vectors(width, [&](int64_t i, auto span) {
-            store(d_row + i, fma(scale, load(d_out + i, span), load(d_row + i, span)), span);
-          });
+          for_vectors(width, [&](int64_t i, auto span) { store(d_row + i, fma(scale, load(d_out + i, span), load(d_row + i, span)), span); });
           if (d_position_table == nullptr) continue;
           float *d_position = d_position_table + positions[t] * hidden + begin;
-          for_vectors(width, [&](int64_t i, auto span) {
-            store(d_position + i, load(d_position + i, span) + load(d_out + i, span), span);
-          });
+          for_vectors(width, [&](int64_t i, auto span) { store(d_position + i, load(d_position + i, span) + load(d_out + i, span), span); });
         }
       });
     });

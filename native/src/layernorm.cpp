@@ -15,8 +15,8 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t layernorm_forward(void *y, void *sum_out, float *mean, float *rstd, const void *x, const void *delta,
-                          const void *weight, const void *bias, int64_t tokens, int64_t dim, float eps, int32_t dtype, void *) {
+int32_t layernorm_forward(void *y, void *sum_out, float *mean, float *rstd, const void *x, const void *delta, const void *weight, const void *bias,
+                          int64_t tokens, int64_t dim, float eps, int32_t dtype, void *) {
   return guarded("layernorm_forward", [&] {
     check_extent("tokens", tokens);
     check_positive("dim", dim);
@@ -51,9 +51,7 @@ int32_t layernorm_forward(void *y, void *sum_out, float *mean, float *rstd, cons
           squares = fma(centred, centred, squares);
         });
         const float r = 1.0f / std::sqrt(sum(squares) / static_cast<float>(dim) + eps);
-        for_vectors(dim, [&](int64_t i, auto span) {
-          store(out + i, fma((load(s + i, span) - m) * r, load(w + i, span), load(b + i, span)), span);
-        });
+        for_vectors(dim, [&](int64_t i, auto span) { store(out + i, fma((load(s + i, span) - m) * r, load(w + i, span), load(b + i, span)), span); });
         if (mean != nullptr) mean[token] = m;
         if (rstd != nullptr) rstd[token] = r;
       });
@@ -61,9 +59,8 @@ int32_t layernorm_forward(void *y, void *sum_out, float *mean, float *rstd, cons
   });
 }
 
-int32_t layernorm_backward(void *d_x, float *d_weight, float *d_bias, const void *d_y, const void *x, const void *weight,
-                           const float *mean, const float *rstd, const void *d_residual, int64_t tokens, int64_t dim,
-                           int32_t dtype, void *workspace, void *) {
+int32_t layernorm_backward(void *d_x, float *d_weight, float *d_bias, const void *d_y, const void *x, const void *weight, const float *mean,
+                           const float *rstd, const void *d_residual, int64_t tokens, int64_t dim, int32_t dtype, void *workspace, void *) {
   return guarded("layernorm_backward", [&] {
     check_extent("tokens", tokens);
     check_positive("dim", dim);

@@ -28,16 +28,18 @@ struct Uncapped {
 struct Capped {
   static constexpr bool kCaps = true;
   float cap;
-  GATUN_INLINE floats z(floats logits) const { return cap * tanh(logits / cap); }
+  float inverse;  // 1 / cap
+  GATUN_INLINE floats ratio(floats logits) const { return tanh(logits * inverse); }
+  GATUN_INLINE floats z(floats logits) const { return cap * ratio(logits); }
   GATUN_INLINE float z(float logit) const { return z(splat(logit))[0]; }
 };
 
 /** Sums over the vocabulary, relative to the largest z so far. */
 struct Totals {
-  double exp = 0;      // sum e^(z - largest)
-  double exp_z = 0;    // sum e^(z - largest) (z - largest)
-  double square = 0;   // sum e^(2 (z - largest))
-  double z = 0;        // sum z
+  double exp = 0;                   // sum e^(z - largest)
+  double exp_z = 0;                 // sum e^(z - largest) (z - largest)
+  double square = 0;                // sum e^(2 (z - largest))
+  double z = 0;                     // sum z
   float largest = -INFINITY;        // largest z
   float largest_logit = -INFINITY;  // its logit
   int64_t argmax = 0;
@@ -67,9 +69,7 @@ GATUN_INLINE void add_block(Totals &totals, const float *logits, int64_t begin, 
   for (int64_t i = 0; i < unrolled; i += kUnroll * kLanes) {
     for (int u = 0; u < kUnroll; ++u) most[u] = max(load(logits + i + u * kLanes, Whole{}), most[u]);
   }
-  for_vectors(count - unrolled, [&](int64_t i, auto span) {
-    most[0] = max(keep(load(logits + unrolled + i, span), -INFINITY, span), most[0]);
-  });
+  for_vectors(count - unrolled, [&](int64_t i, auto span) { most[0] = max(keep(load(logits + unrolled + i, span), -INFINITY, span), most[0]); });
   // tanh never falls, so the largest logit has the largest z.
   const float largest_logit = largest(max(max(most[0], most[1]), max(most[2], most[3])));
   if (largest_logit > totals.largest_logit) {
@@ -97,7 +97,7 @@ GATUN_INLINE void add_block(Totals &totals, const float *logits, int64_t begin, 
   }
   for_vectors(count - unrolled, [&](int64_t i, auto span) { add(0, unrolled + i, span); });
   const auto total = [](const floats(&sums)[kUnroll])
-      GATUN_LAMBDA_INLINE { return static_cast<double>(sum((sums[0] + sums[1]) + (sums[2] + sums[3]))); };
+                         GATUN_LAMBDA_INLINE { return static_cast<double>(sum((sums[0] + sums[1]) + (sums[2] + sums[3]))); };
   totals.exp += total(exp_sum);
   if constexpr (outputs == Outputs::kAll) {
     totals.exp_z += total(exp_z_sum);
@@ -118,7 +118,7 @@ Totals totals_of_row(const float *logits, int64_t vocab, const Cap &cap) {
 template <class Body>
 void with_softcap(float softcap, const Body &body) {
   if (softcap > 0) {
-    body(Capped{softcap});
+    body(Capped{softcap, 1.0f / softcap});
   } else {
     body(Uncapped{});
   }
@@ -135,9 +135,9 @@ void check_predictions(const int32_t *prediction_begin, const int32_t *targets, 
 
 }  // namespace
 
-int32_t logprob_forward(float *log_prob, float *lse, float *entropy, int32_t *argmax, float *mean, float *log_sum_square,
-                        const float *logits, const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab,
-                        int64_t logits_stride, float softcap, void *) {
+int32_t logprob_forward(float *log_prob, float *lse, float *entropy, int32_t *argmax, float *mean, float *log_sum_square, const float *logits,
+                        const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab, int64_t logits_stride, float softcap,
+                        void *) {
   return guarded("logprob_forward", [&] {
     check_extent("rows", rows);
     check_positive("vocab", vocab);
@@ -151,8 +151,7 @@ int32_t logprob_forward(float *log_prob, float *lse, float *entropy, int32_t *ar
     with_softcap(softcap, [&](const auto cap) {
       parallel_for(rows, rows * vocab * 4, [&](int64_t row) {
         const float *z = logits + row * logits_stride;
-        const Totals totals =
-            lse_only ? totals_of_row<Outputs::kLseOnly>(z, vocab, cap) : totals_of_row<Outputs::kAll>(z, vocab, cap);
+        const Totals totals = lse_only ? totals_of_row<Outputs::kLseOnly>(z, vocab, cap) : totals_of_row<Outputs::kAll>(z, vocab, cap);
         const double log_sum = std::log(totals.exp);
         const double row_lse = static_cast<double>(totals.largest) + log_sum;
         lse[row] = static_cast<float>(row_lse);
@@ -168,9 +167,9 @@ int32_t logprob_forward(float *log_prob, float *lse, float *entropy, int32_t *ar
   });
 }
 
-int32_t logprob_backward(void *d_logits, const float *logits, const float *lse, const float *d_log_prob,
-                         const int32_t *prediction_begin, const int32_t *targets, int64_t rows, int64_t vocab,
-                         int64_t d_logits_stride, int64_t logits_stride, float softcap, int32_t dtype, void *) {
+int32_t logprob_backward(void *d_logits, const float *logits, const float *lse, const float *d_log_prob, const int32_t *prediction_begin,
+                         const int32_t *targets, int64_t rows, int64_t vocab, int64_t d_logits_stride, int64_t logits_stride, float softcap,
+                         int32_t dtype, void *) {
   return guarded("logprob_backward", [&] {
     check_extent("rows", rows);
     check_positive("vocab", vocab);
@@ -185,8 +184,7 @@ int32_t logprob_backward(void *d_logits, const float *logits, const float *lse, 
       if (prediction_begin[rows] > 0) check_pointer("d_log_prob", d_log_prob);
       if (d_logits == logits && d_logits_stride * int64_t{sizeof(T)} != logits_stride * int64_t{sizeof(float)}) {
         invalid("d_logits is logits with rows of %lld bytes, expected rows of %lld bytes, those of logits",
-                static_cast<long long>(d_logits_stride * int64_t{sizeof(T)}),
-                static_cast<long long>(logits_stride * int64_t{sizeof(float)}));
+                static_cast<long long>(d_logits_stride * int64_t{sizeof(T)}), static_cast<long long>(logits_stride * int64_t{sizeof(float)}));
       }
       with_softcap(softcap, [&]<class Cap>(const Cap cap) {
         parallel_for(rows, rows * vocab * 8, [&](int64_t row) {
@@ -200,16 +198,14 @@ int32_t logprob_backward(void *d_logits, const float *logits, const float *lse, 
           alignas(64) float block[kBlock];
           for (int64_t begin = 0; begin < vocab; begin += kBlock) {
             const int64_t count = vocab - begin < kBlock ? vocab - begin : kBlock;
-            for_vectors(count, [&](int64_t i, auto span) {
-              store(block + i, of_p * exp(cap.z(load(in + begin + i, span)) - row_lse), span);
-            });
+            for_vectors(count, [&](int64_t i, auto span) { store(block + i, of_p * exp(cap.z(load(in + begin + i, span)) - row_lse), span); });
             for (int32_t n = first; n < end; ++n) {
               if (targets[n] >= begin && targets[n] < begin + count) block[targets[n] - begin] += d_log_prob[n];
             }
             for_vectors(count, [&](int64_t i, auto span) {
               floats d = load(block + i, span);
               if constexpr (Cap::kCaps) {
-                const floats ratio = cap.z(load(in + begin + i, span)) / cap.cap;
+                const floats ratio = cap.ratio(load(in + begin + i, span));
                 d = d * fma(-ratio, ratio, splat(1.0f));
               }
               store(out + begin + i, d, span);

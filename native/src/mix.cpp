@@ -20,9 +20,7 @@ int32_t mix(void *dst, const void *src, int64_t count, double alpha, int32_t dty
       parallel_ranges(count, 3 * sizeof(T), [&](int64_t begin, int64_t end) {
         T *d = static_cast<T *>(dst) + begin;
         const T *s = static_cast<const T *>(src) + begin;
-        for_vectors(end - begin, [&](int64_t i, auto span) {
-          store(d + i, fma(of_src, load(s + i, span), of_dst * load(d + i, span)), span);
-        });
+        for_vectors(end - begin, [&](int64_t i, auto span) { store(d + i, fma(of_src, load(s + i, span), of_dst * load(d + i, span)), span); });
       });
     });
   });

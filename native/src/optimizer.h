@@ -7,13 +7,11 @@
 
 namespace gatun::GATUN_ISA {
 
-inline void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count,
-                            int64_t decay_count) {
+inline void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count) {
   check_extent("count", count);
   check_extent("decay_count", decay_count);
   if (decay_count > count) {
-    invalid("decay_count is %lld, expected at most count, %lld", static_cast<long long>(decay_count),
-            static_cast<long long>(count));
+    invalid("decay_count is %lld, expected at most count, %lld", static_cast<long long>(decay_count), static_cast<long long>(count));
   }
   if (count == 0) return;
   check_pointer("weight", weight);

@@ -58,7 +58,9 @@ double weighted_sum(const float *x, int64_t begin, int64_t end, int64_t shared, 
   return tail < end ? total + ld_alpha * plain_sum(x, tail, end) : total;
 }
 
-double at_least_one(int64_t length) { return length < 1 ? 1.0 : static_cast<double>(length); }
+double at_least_one(int64_t length) {
+  return length < 1 ? 1.0 : static_cast<double>(length);
+}
 
 /** exp(mean over an answer of (log_prob - log_sum_square)). */
 double answer_weight(const float *log_prob, const float *log_sum_square, int64_t begin, int64_t end) {
@@ -107,8 +109,10 @@ void add_rank_losses(PairState *pairs, int64_t begin, int64_t end, int loss, dou
     return paired ? s.reference_chosen - s.reference_rejected : s.policy_rejected - s.reference_rejected;
   };
   for (int64_t p = begin; p < end; ++p) pairs[p].first_order = pairs[p].second_order = static_cast<int32_t>(p);
-  sort_by_key(end - begin, [&](int64_t i) -> int32_t & { return pairs[begin + i].first_order; }, first_key);
-  sort_by_key(end - begin, [&](int64_t i) -> int32_t & { return pairs[begin + i].second_order; }, second_key);
+  sort_by_key(
+      end - begin, [&](int64_t i) -> int32_t & { return pairs[begin + i].first_order; }, first_key);
+  sort_by_key(
+      end - begin, [&](int64_t i) -> int32_t & { return pairs[begin + i].second_order; }, second_key);
   for (int64_t rank = begin; rank < end; ++rank) {
     const int32_t first = pairs[rank].first_order, second = pairs[rank].second_order;
     const Slope l = rank_loss(first_key(first) - second_key(second), options);
@@ -156,10 +160,9 @@ void check_options(const gatun_preference_options &options) {
 
 }  // namespace
 
-int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log_prob, const float *reference_log_prob,
-                   const float *log_sum_square, const int32_t *answer_begin, const int32_t *group_begin, const float *pair_scale,
-                   const float *sft_scale, int64_t pairs, int64_t groups, const gatun_preference_options *options_in,
-                   void *workspace, void *) {
+int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log_prob, const float *reference_log_prob, const float *log_sum_square,
+                   const int32_t *answer_begin, const int32_t *group_begin, const float *pair_scale, const float *sft_scale, int64_t pairs,
+                   int64_t groups, const gatun_preference_options *options_in, void *workspace, void *) {
   return guarded("preference", [&] {
     check_extent("pairs", pairs);
     check_extent("groups", groups);
@@ -222,9 +225,12 @@ int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log
         scale *= answer_weight(log_prob, log_sum_square, at.chosen_begin, at.rejected_begin) *
                  answer_weight(log_prob, log_sum_square, at.rejected_begin, at.rejected_end);
       }
-      const PairSums pair_sums = {state.policy_chosen,      state.policy_rejected,
-                                  state.reference_chosen,   state.reference_rejected,
-                                  at_least_one(at.chosen_length()), at_least_one(at.rejected_length())};
+      const PairSums pair_sums = {state.policy_chosen,
+                                  state.policy_rejected,
+                                  state.reference_chosen,
+                                  state.reference_rejected,
+                                  at_least_one(at.chosen_length()),
+                                  at_least_one(at.rejected_length())};
       state.loss = state.d_chosen = state.d_rejected = 0;
       for (int k = 0; k < options.num_losses; ++k) {
         if (options.losses[k] == GATUN_LOSS_SFT || loss_sorts(options.losses[k])) continue;

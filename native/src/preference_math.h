@@ -43,7 +43,9 @@ struct Slope {
 };
 
 /** log(1 + e^x) without overflow. */
-GATUN_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + log1p(::exp(-fabs(x))); }
+GATUN_HOST_DEVICE inline double softplus(double x) {
+  return (x > 0 ? x : 0) + log1p(::exp(-fabs(x)));
+}
 
 /** 1 / (1 + e^-x) without overflow. */
 GATUN_HOST_DEVICE inline double logistic(double x) {
@@ -52,7 +54,9 @@ GATUN_HOST_DEVICE inline double logistic(double x) {
 }
 
 /** s'(x) = s(x) s(-x). */
-GATUN_HOST_DEVICE inline double logistic_slope(double x) { return logistic(x) * logistic(-x); }
+GATUN_HOST_DEVICE inline double logistic_slope(double x) {
+  return logistic(x) * logistic(-x);
+}
 
 /** (1 - e) sp(-x) + e sp(x). */
 GATUN_HOST_DEVICE inline Slope smoothed_softplus(double x, double e) {
@@ -85,9 +89,13 @@ GATUN_HOST_DEVICE inline bool loss_has_divergence(int loss) {
 }
 
 /** Whether the loss compares sorted values of a group of pairs. */
-GATUN_HOST_DEVICE inline bool loss_sorts(int loss) { return loss == GATUN_LOSS_AOT || loss == GATUN_LOSS_AOT_UNPAIRED; }
+GATUN_HOST_DEVICE inline bool loss_sorts(int loss) {
+  return loss == GATUN_LOSS_AOT || loss == GATUN_LOSS_AOT_UNPAIRED;
+}
 
-GATUN_HOST_DEVICE inline bool loss_reads_reference(int loss) { return loss != GATUN_LOSS_SFT && loss != GATUN_LOSS_SIMPO; }
+GATUN_HOST_DEVICE inline bool loss_reads_reference(int loss) {
+  return loss != GATUN_LOSS_SFT && loss != GATUN_LOSS_SIMPO;
+}
 
 /** A loss of the margin h = beta (score of chosen - score of rejected), and its derivative by h. */
 GATUN_HOST_DEVICE inline Slope margin_loss(int loss, double h, const gatun_preference_options &options) {
@@ -100,14 +108,12 @@ GATUN_HOST_DEVICE inline Slope margin_loss(int loss, double h, const gatun_prefe
       return {q * (-softplus(-h) - log1p(-e)) + p * (-softplus(h) - ::log(e)), q * p * (h - (log1p(-e) - ::log(e)))};
     }
     case GATUN_LOSS_ROBUST:  // [(1 - e) sp(-h) - e sp(h)] / (1 - 2e)
-      return {((1 - e) * softplus(-h) - e * softplus(h)) / (1 - 2 * e),
-              -((1 - e) * logistic(-h) + e * logistic(h)) / (1 - 2 * e)};
+      return {((1 - e) * softplus(-h) - e * softplus(h)) / (1 - 2 * e), -((1 - e) * logistic(-h) + e * logistic(h)) / (1 - 2 * e)};
     case GATUN_LOSS_DISCOPOP: {  // (1 - m) sp(-h) + m e^-h, m = s(h / tau); m e^-h as one exponential, which cannot overflow to inf * 0
       const double tau = options.discopop_tau;
       const double m = logistic(h / tau), rest = logistic(-h / tau);
       const double exponential = ::exp(-h - softplus(-h / tau));
-      return {rest * softplus(-h) + exponential,
-              -rest * logistic(-h) - exponential + rest / tau * (exponential - m * softplus(-h))};
+      return {rest * softplus(-h) + exponential, -rest * logistic(-h) - exponential + rest / tau * (exponential - m * softplus(-h))};
     }
     default:  // GATUN_LOSS_SIGMOID: (1 - e) sp(-h) + e sp(h). TRL 1.13 ignores e here; this is cDPO (Mitchell's note, 2023).
       return smoothed_softplus(h, e);
@@ -121,8 +127,8 @@ GATUN_HOST_DEVICE inline PairLoss pair_loss(int loss, const PairSums &sums, cons
   const double b = sums.policy_rejected - sums.reference_rejected;
   switch (loss) {
     case GATUN_LOSS_NCA_PAIR:  // sp(-beta a) + sp(beta a) / 2 + sp(beta b) / 2
-      return {softplus(-beta * a) + 0.5 * softplus(beta * a) + 0.5 * softplus(beta * b),
-              beta * (0.5 * logistic(beta * a) - logistic(-beta * a)), 0.5 * beta * logistic(beta * b)};
+      return {softplus(-beta * a) + 0.5 * softplus(beta * a) + 0.5 * softplus(beta * b), beta * (0.5 * logistic(beta * a) - logistic(-beta * a)),
+              0.5 * beta * logistic(beta * b)};
     case GATUN_LOSS_BCO_PAIR:  // sp(-beta a) + sp(beta b)
       return {softplus(-beta * a) + softplus(beta * b), -beta * logistic(-beta * a), beta * logistic(beta * b)};
     case GATUN_LOSS_SPPO_HARD: {  // (a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2

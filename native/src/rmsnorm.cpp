@@ -17,9 +17,8 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t rmsnorm_forward(void *y, void *sum_out, float *rstd, const void *x, const void *delta, const void *weight,
-                        int64_t tokens, int64_t groups, int64_t dim, int64_t y_stride, int64_t x_stride, float eps,
-                        float weight_offset, int32_t dtype, void *) {
+int32_t rmsnorm_forward(void *y, void *sum_out, float *rstd, const void *x, const void *delta, const void *weight, int64_t tokens, int64_t groups,
+                        int64_t dim, int64_t y_stride, int64_t x_stride, float eps, float weight_offset, int32_t dtype, void *) {
   return guarded("rmsnorm_forward", [&] {
     check_extent("tokens", tokens);
     check_positive("groups", groups);
@@ -56,18 +55,16 @@ int32_t rmsnorm_forward(void *y, void *sum_out, float *rstd, const void *x, cons
           s = kept;
         }
         const float r = 1.0f / std::sqrt(sum(squares) / static_cast<float>(dim) + eps);
-        for_vectors(dim, [&](int64_t i, auto span) {
-          store(out + i, load(s + i, span) * r * (load(w + i, span) + weight_offset), span);
-        });
+        for_vectors(dim, [&](int64_t i, auto span) { store(out + i, load(s + i, span) * r * (load(w + i, span) + weight_offset), span); });
         if (rstd != nullptr) rstd[row] = r;
       });
     });
   });
 }
 
-int32_t rmsnorm_backward(void *d_x, float *d_weight, const void *d_y, const void *x, const void *weight, const float *rstd,
-                         const void *d_residual, int64_t tokens, int64_t groups, int64_t dim, int64_t d_x_stride,
-                         int64_t d_y_stride, int64_t x_stride, float weight_offset, int32_t dtype, void *workspace, void *) {
+int32_t rmsnorm_backward(void *d_x, float *d_weight, const void *d_y, const void *x, const void *weight, const float *rstd, const void *d_residual,
+                         int64_t tokens, int64_t groups, int64_t dim, int64_t d_x_stride, int64_t d_y_stride, int64_t x_stride, float weight_offset,
+                         int32_t dtype, void *workspace, void *) {
   return guarded("rmsnorm_backward", [&] {
     check_extent("tokens", tokens);
     check_positive("groups", groups);

@@ -10,9 +10,9 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t rmsprop(void *weight, uint16_t *remainder, float *square_average, float *buffer, const float *gradient,
-                const float *gradient_scale, int64_t count, int64_t decay_count, double learning_rate, double alpha, double eps,
-                double momentum, double weight_decay, int32_t dtype, void *) {
+int32_t rmsprop(void *weight, uint16_t *remainder, float *square_average, float *buffer, const float *gradient, const float *gradient_scale,
+                int64_t count, int64_t decay_count, double learning_rate, double alpha, double eps, double momentum, double weight_decay,
+                int32_t dtype, void *) {
   return guarded("rmsprop", [&] {
     check_optimizer(weight, gradient, gradient_scale, count, decay_count);
     if (buffer == nullptr && momentum != 0) invalid("momentum is %g but buffer is NULL, expected memory for the buffer", momentum);

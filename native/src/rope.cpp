@@ -46,8 +46,8 @@ void rotate_heads(T *out, const T *in, Angles angles, int64_t heads, int64_t hea
     return;
   }
   for (int64_t at = 0; at < heads * head_dim; at += head_dim) {
-    rotate<direction>(out + at, [&](int64_t i, auto span) GATUN_LAMBDA_INLINE { return load(in + at + i, span); }, angles,
-                      head_dim / 2);
+    rotate<direction>(
+        out + at, [&](int64_t i, auto span) GATUN_LAMBDA_INLINE { return load(in + at + i, span); }, angles, head_dim / 2);
   }
 }
 
@@ -57,8 +57,7 @@ Angles angles_at(const float *cos, const float *sin, const int32_t *positions, i
   return {cos + at, sin + at};
 }
 
-void check_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride,
-                 int64_t kv_stride) {
+void check_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride) {
   check_extent("tokens", tokens);
   check_positive("heads", heads);
   check_positive("kv_heads", kv_heads);
@@ -68,8 +67,8 @@ void check_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_d
   check_stride("kv_stride", kv_stride, kv_heads * head_dim);
 }
 
-void check_rows(const float *cos, const float *sin, const int32_t *positions, const int32_t *key_rows,
-                const int32_t *key_copy_rows, int64_t tokens, int64_t head_dim) {
+void check_rows(const float *cos, const float *sin, const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens,
+                int64_t head_dim) {
   constexpr int64_t kAnyRow = int64_t{1} << 31;
   check_both_or_neither("cos", cos, "sin", sin);
   if (cos != nullptr) {
@@ -84,10 +83,9 @@ void check_rows(const float *cos, const float *sin, const int32_t *positions, co
 
 }  // namespace
 
-int32_t rope_forward(void *q_out, void *k_out, void *v_out, const void *q, const void *k, const void *v, const float *cos,
-                     const float *sin, const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows,
-                     int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride,
-                     int64_t kv_stride, int32_t dtype, void *) {
+int32_t rope_forward(void *q_out, void *k_out, void *v_out, const void *q, const void *k, const void *v, const float *cos, const float *sin,
+                     const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens, int64_t heads, int64_t kv_heads,
+                     int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride, int32_t dtype, void *) {
   return guarded("rope_forward", [&] {
     check_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
     with_dtype(dtype, [&]<class T>(T) {
@@ -102,8 +100,8 @@ int32_t rope_forward(void *q_out, void *k_out, void *v_out, const void *q, const
       const int64_t kv_width = kv_heads * head_dim;
       parallel_for(tokens, tokens * (heads + 3 * kv_heads) * head_dim * 2 * int64_t{sizeof(T)}, [&](int64_t t) {
         const Angles angles = angles_at(cos, sin, positions, t, head_dim);
-        rotate_heads<Direction::kForward>(static_cast<T *>(q_out) + t * q_out_stride, static_cast<const T *>(q) + t * q_stride,
-                                          angles, heads, head_dim);
+        rotate_heads<Direction::kForward>(static_cast<T *>(q_out) + t * q_out_stride, static_cast<const T *>(q) + t * q_stride, angles, heads,
+                                          head_dim);
         T *k_row = static_cast<T *>(k_out) + key_rows[t] * kv_width;
         T *v_row = static_cast<T *>(v_out) + key_rows[t] * kv_width;
         rotate_heads<Direction::kForward>(k_row, static_cast<const T *>(k) + t * kv_stride, angles, kv_heads, head_dim);
@@ -117,10 +115,10 @@ int32_t rope_forward(void *q_out, void *k_out, void *v_out, const void *q, const
   });
 }
 
-int32_t rope_backward(void *d_q, void *d_k, void *d_v, const void *d_q_out, const void *d_k_out, const void *d_v_out,
-                      const float *cos, const float *sin, const int32_t *positions, const int32_t *key_rows,
-                      const int32_t *key_copy_rows, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                      int64_t q_stride, int64_t kv_stride, int64_t q_out_stride, int32_t dtype, void *) {
+int32_t rope_backward(void *d_q, void *d_k, void *d_v, const void *d_q_out, const void *d_k_out, const void *d_v_out, const float *cos,
+                      const float *sin, const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens,
+                      int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, int64_t q_out_stride, int32_t dtype,
+                      void *) {
   return guarded("rope_backward", [&] {
     check_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
     with_dtype(dtype, [&]<class T>(T) {
@@ -135,8 +133,8 @@ int32_t rope_backward(void *d_q, void *d_k, void *d_v, const void *d_q_out, cons
       const int64_t kv_width = kv_heads * head_dim;
       parallel_for(tokens, tokens * (heads + 3 * kv_heads) * head_dim * 2 * int64_t{sizeof(T)}, [&](int64_t t) {
         const Angles angles = angles_at(cos, sin, positions, t, head_dim);
-        rotate_heads<Direction::kBackward>(static_cast<T *>(d_q) + t * q_stride,
-                                           static_cast<const T *>(d_q_out) + t * q_out_stride, angles, heads, head_dim);
+        rotate_heads<Direction::kBackward>(static_cast<T *>(d_q) + t * q_stride, static_cast<const T *>(d_q_out) + t * q_out_stride, angles, heads,
+                                           head_dim);
         T *d_k_row = static_cast<T *>(d_k) + t * kv_stride;
         T *d_v_row = static_cast<T *>(d_v) + t * kv_stride;
         const T *k_row = static_cast<const T *>(d_k_out) + key_rows[t] * kv_width;
@@ -148,20 +146,16 @@ int32_t rope_backward(void *d_q, void *d_k, void *d_v, const void *d_q_out, cons
         }
         const T *k_copy = static_cast<const T *>(d_k_out) + key_copy_rows[t] * kv_width;
         const T *v_copy = static_cast<const T *>(d_v_out) + key_copy_rows[t] * kv_width;
-        const auto both_k = [&](int64_t i, auto span)
-            GATUN_LAMBDA_INLINE { return load(k_row + i, span) + load(k_copy + i, span); };
+        const auto both_k = [&](int64_t i, auto span) GATUN_LAMBDA_INLINE { return load(k_row + i, span) + load(k_copy + i, span); };
         if (angles.cos == nullptr) {
           for_vectors(kv_width, [&](int64_t i, auto span) { store(d_k_row + i, both_k(i, span), span); });
         } else {
           for (int64_t at = 0; at < kv_width; at += head_dim) {
             rotate<Direction::kBackward>(
-                d_k_row + at, [&](int64_t i, auto span) GATUN_LAMBDA_INLINE { return both_k(at + i, span); }, angles,
-                head_dim / 2);
+                d_k_row + at, [&](int64_t i, auto span) GATUN_LAMBDA_INLINE { return both_k(at + i, span); }, angles, head_dim / 2);
           }
         }
-        for_vectors(kv_width, [&](int64_t i, auto span) {
-          store(d_v_row + i, load(v_row + i, span) + load(v_copy + i, span), span);
-        });
+        for_vectors(kv_width, [&](int64_t i, auto span) { store(d_v_row + i, load(v_row + i, span) + load(v_copy + i, span), span); });
       });
     });
   });

@@ -8,15 +8,17 @@
 
 #include "gatun_kernels.h"
 
-#define GATUN_ROWS(ROW)                                                                                       \
-  ROW(workspace_bytes) ROW(cast) ROW(mix) ROW(embedding_forward) ROW(embedding_backward)                      \
-  ROW(rmsnorm_forward) ROW(rmsnorm_backward) ROW(layernorm_forward) ROW(layernorm_backward)                   \
-  ROW(residual_forward) ROW(bias_backward) ROW(rope_forward) ROW(rope_backward)                               \
-  ROW(attention_forward) ROW(attention_backward)                                                              \
-  ROW(swiglu_forward) ROW(swiglu_backward)                                                                    \
-  ROW(gelu_forward) ROW(gelu_backward) ROW(gather_forward) ROW(gather_backward) ROW(logprob_forward)          \
-  ROW(logprob_backward) ROW(preference) ROW(gradnorm) ROW(adamw) ROW(rmsprop) ROW(sgd) ROW(split_master)      \
-  ROW(join_master)
+// clang-format off
+#define GATUN_ROWS(ROW) \
+  ROW(workspace_bytes) ROW(cast) ROW(mix) \
+  ROW(embedding_forward) ROW(embedding_backward) \
+  ROW(rmsnorm_forward) ROW(rmsnorm_backward) ROW(layernorm_forward) ROW(layernorm_backward) \
+  ROW(residual_forward) ROW(bias_backward) \
+  ROW(rope_forward) ROW(rope_backward) ROW(attention_forward) ROW(attention_backward) \
+  ROW(swiglu_forward) ROW(swiglu_backward) ROW(gelu_forward) ROW(gelu_backward) \
+  ROW(gather_forward) ROW(gather_backward) ROW(logprob_forward) ROW(logprob_backward) \
+  ROW(preference) ROW(gradnorm) ROW(adamw) ROW(rmsprop) ROW(sgd) ROW(split_master) ROW(join_master)
+// clang-format on
 
 namespace gatun::GATUN_ISA {
 

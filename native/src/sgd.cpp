@@ -9,9 +9,8 @@
 
 namespace gatun::GATUN_ISA {
 
-int32_t sgd(void *weight, uint16_t *remainder, float *buffer, const float *gradient, const float *gradient_scale, int64_t count,
-            int64_t decay_count, double learning_rate, double momentum, double weight_decay, int32_t first_step, int32_t dtype,
-            void *) {
+int32_t sgd(void *weight, uint16_t *remainder, float *buffer, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count,
+            double learning_rate, double momentum, double weight_decay, int32_t first_step, int32_t dtype, void *) {
   return guarded("sgd", [&] {
     check_optimizer(weight, gradient, gradient_scale, count, decay_count);
     if (buffer == nullptr && momentum != 0) invalid("momentum is %g but buffer is NULL, expected memory for the buffer", momentum);

@@ -39,17 +39,15 @@ int32_t swiglu_forward(void *y, const void *gate_up, int64_t rows, int64_t width
           T *out = static_cast<T *>(y) + row * width;
           const T *gate = static_cast<const T *>(gate_up) + row * 2 * width;
           const T *up = gate + width;
-          for_vectors(width, [&](int64_t i, auto span) {
-            store(out + i, Activation::value(load(gate + i, span)) * load(up + i, span), span);
-          });
+          for_vectors(width, [&](int64_t i, auto span) { store(out + i, Activation::value(load(gate + i, span)) * load(up + i, span), span); });
         });
       });
     });
   });
 }
 
-int32_t swiglu_backward(void *d_gate_up, void *y, const void *d_y, const void *gate_up, int64_t rows, int64_t width,
-                        int32_t activation, int32_t dtype, void *) {
+int32_t swiglu_backward(void *d_gate_up, void *y, const void *d_y, const void *gate_up, int64_t rows, int64_t width, int32_t activation,
+                        int32_t dtype, void *) {
   return guarded("swiglu_backward", [&] {
     check_extent("rows", rows);
     check_positive("width", width);

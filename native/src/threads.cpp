@@ -15,8 +15,12 @@ std::atomic<int> &setting() noexcept {
 
 }  // namespace
 
-int pool_threads() noexcept { return setting().load(std::memory_order_relaxed); }
+int pool_threads() noexcept {
+  return setting().load(std::memory_order_relaxed);
+}
 
-void set_pool_threads(int threads) noexcept { setting().store(threads, std::memory_order_relaxed); }
+void set_pool_threads(int threads) noexcept {
+  setting().store(threads, std::memory_order_relaxed);
+}
 
 }  // namespace gatun

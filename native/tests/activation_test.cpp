@@ -10,9 +10,15 @@ namespace {
 const int64_t kCounts[] = {1, 3, 5, 7, 9, 15, 16, 17, 31, 33, 1009, 40009};
 
 /** x / 2 (1 + tanh u) = x / (1 + e^-2u). */
-double gelu(double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
-double silu(double x) { return x / (1 + std::exp(-x)); }
-double activation(int32_t which, double x) { return which == GATUN_SILU ? silu(x) : gelu(x); }
+double gelu(double x) {
+  return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double silu(double x) {
+  return x / (1 + std::exp(-x));
+}
+double activation(int32_t which, double x) {
+  return which == GATUN_SILU ? silu(x) : gelu(x);
+}
 /** Central difference: error h^2 / 6 f''' below 1e-9. */
 double slope(int32_t which, double x) {
   const double h = 1e-4;
@@ -103,8 +109,8 @@ TEST(activations_survive_extreme_arguments) {
     for (int i = 4; i < 6; ++i) CHECK(y[i] == x[i] && d_x[i] == 1, "gelu(%g) is %g, slope %g", x[i], y[i], d_x[i]);
     float gate_up[] = {-200, 200, 1, 1}, d_gate_up[4], d_y[] = {1, 1}, out[2];
     CHECK_OK(cpu.kernels->swiglu_backward(d_gate_up, out, d_y, gate_up, 1, 2, GATUN_SILU, GATUN_F32, nullptr));
-    CHECK(std::abs(out[0]) < 1e-30f && out[1] == 200 && std::abs(d_gate_up[0]) < 1e-30f && d_gate_up[1] == 1, "silu at -200: %g, at 200: %g",
-          out[0], out[1]);
+    CHECK(std::abs(out[0]) < 1e-30f && out[1] == 200 && std::abs(d_gate_up[0]) < 1e-30f && d_gate_up[1] == 1, "silu at -200: %g, at 200: %g", out[0],
+          out[1]);
   }
 }
 

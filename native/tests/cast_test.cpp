@@ -19,8 +19,10 @@ uint16_t double_to_half(double x) {
   int low = 0, high = 0x7c00;  // the largest pattern at most x, up to infinity
   while (high - low > 1) {
     const int middle = (low + high) / 2;
-    if (half_to_double(static_cast<uint16_t>(middle)) <= x) low = middle;
-    else high = middle;
+    if (half_to_double(static_cast<uint16_t>(middle)) <= x)
+      low = middle;
+    else
+      high = middle;
   }
   const double below = half_to_double(static_cast<uint16_t>(low));
   const double above = low == 0x7bff ? 65536.0 : half_to_double(static_cast<uint16_t>(low + 1));
@@ -29,8 +31,8 @@ uint16_t double_to_half(double x) {
 }
 
 std::vector<uint32_t> float_patterns() {
-  std::vector<uint32_t> patterns = {0, 0x80000000, 1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x3f808000, 0x3f818000,
-                                    0x3f807fff, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x38800000, 0x387fffff};
+  std::vector<uint32_t> patterns = {0,          0x80000000, 1,          0x007fffff, 0x00800000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x3f808000,
+                                    0x3f818000, 0x3f807fff, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x38800000, 0x387fffff};
   Random random(5);
   for (int i = 0; i < 60000; ++i) patterns.push_back(static_cast<uint32_t>(random.bits()));
   for (int i = 0; i < 30000; ++i) patterns.push_back(bits_as<uint32_t>(static_cast<float>(random.uniform(-1e-4, 1e-4))));

@@ -29,11 +29,10 @@ TEST(embedding_forward_and_backward) {
             [&](const gatun_kernels &k) {
               Array y(dtype, c.tokens * c.hidden), d_table(d_table_before), d_positions(d_positions_before);
               Array workspace = workspace_for(k, c.tokens, c.hidden);
-              CHECK_OK(k.embedding_forward(y.data(), table.data(), with_positions ? position_table.data() : nullptr, ids.data(),
-                                           positions.data(), c.tokens, c.hidden, c.vocab, c.positions, scale, dtype, nullptr));
+              CHECK_OK(k.embedding_forward(y.data(), table.data(), with_positions ? position_table.data() : nullptr, ids.data(), positions.data(),
+                                           c.tokens, c.hidden, c.vocab, c.positions, scale, dtype, nullptr));
               CHECK_OK(k.embedding_backward(d_table.floats(), with_positions ? d_positions.floats() : nullptr, d_y.data(), ids.data(),
-                                            positions.data(), c.tokens, c.hidden, c.vocab, c.positions, scale, dtype, workspace.data(),
-                                            nullptr));
+                                            positions.data(), c.tokens, c.hidden, c.vocab, c.positions, scale, dtype, workspace.data(), nullptr));
               return std::vector<Array>{y, d_table, d_positions};
             },
             [&](const std::vector<Array> &out) {

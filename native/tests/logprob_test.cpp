@@ -10,7 +10,7 @@ struct Case {
   float softcap;
   double spread;
 };
-const Case kCases[] = {{1, 1, 0, 0, 3},    {3, 2, 1, 0, 3},       {5, 17, 0, 0, 20},     {4, 63, 1, 30, 60},       {3, 2048, 0, 0, 5},
+const Case kCases[] = {{1, 1, 0, 0, 3},    {3, 2, 1, 0, 3},       {5, 17, 0, 0, 20},     {4, 63, 1, 30, 60},     {3, 2048, 0, 0, 5},
                        {2, 2049, 7, 0, 9}, {7, 6151, 0, 50, 100}, {9, 12289, 2, 0, 400}, {30, 4099, 0, 0, 0.001}};
 
 /** Rows have 0, 1 or 2 predictions in turn, as padding, an answer's token and the last prompt token have. */
@@ -59,8 +59,8 @@ TEST(logprob_forward_is_right_in_every_output) {
           Array log_prob(GATUN_F32, predictions), lse(GATUN_F32, c.rows), entropy(GATUN_F32, c.rows), mean(GATUN_F32, c.rows);
           Array square(GATUN_F32, c.rows), lse_only(GATUN_F32, c.rows), log_prob_again(GATUN_F32, predictions), argmax(GATUN_F32, c.rows);
           CHECK_OK(k.logprob_forward(log_prob.floats(), lse.floats(), entropy.floats(), static_cast<int32_t *>(argmax.data()), mean.floats(),
-                                     square.floats(), in.logits.floats(), in.begin.data(), in.targets.data(), c.rows, c.vocab, in.stride,
-                                     c.softcap, nullptr));
+                                     square.floats(), in.logits.floats(), in.begin.data(), in.targets.data(), c.rows, c.vocab, in.stride, c.softcap,
+                                     nullptr));
           CHECK_OK(k.logprob_forward(log_prob_again.floats(), lse_only.floats(), nullptr, nullptr, nullptr, nullptr, in.logits.floats(),
                                      in.begin.data(), in.targets.data(), c.rows, c.vocab, in.stride, c.softcap, nullptr));
           return std::vector<Array>{log_prob, lse, entropy, mean, square, argmax, lse_only, log_prob_again};
@@ -104,10 +104,10 @@ TEST(logprob_backward_is_right_and_may_overwrite_the_logits) {
             std::vector<float> log_prob(in.targets.size());
             CHECK_OK(k.logprob_forward(log_prob.data(), lse.floats(), nullptr, nullptr, nullptr, nullptr, in.logits.floats(), in.begin.data(),
                                        in.targets.data(), c.rows, c.vocab, in.stride, c.softcap, nullptr));
-            CHECK_OK(k.logprob_backward(d.data(), in.logits.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(), in.targets.data(),
-                                        c.rows, c.vocab, c.vocab + 3, in.stride, c.softcap, dtype, nullptr));
-            CHECK_OK(k.logprob_backward(in_place.data(), in_place.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(),
-                                        in.targets.data(), c.rows, c.vocab, in_place_stride, in.stride, c.softcap, dtype, nullptr));
+            CHECK_OK(k.logprob_backward(d.data(), in.logits.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(), in.targets.data(), c.rows,
+                                        c.vocab, c.vocab + 3, in.stride, c.softcap, dtype, nullptr));
+            CHECK_OK(k.logprob_backward(in_place.data(), in_place.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(), in.targets.data(),
+                                        c.rows, c.vocab, in_place_stride, in.stride, c.softcap, dtype, nullptr));
             return std::vector<Array>{d, in_place};
           },
           [&](const std::vector<Array> &out) {
@@ -149,7 +149,8 @@ TEST(masked_logits_count_as_zero_probability) {
     const int32_t begin[] = {0, 1}, targets[] = {4999};
     float log_prob, lse, entropy, mean, square;
     int32_t argmax;
-    CHECK_OK(cpu.kernels->logprob_forward(&log_prob, &lse, &entropy, &argmax, &mean, &square, logits.data(), begin, targets, 1, 5000, 5000, 0, nullptr));
+    CHECK_OK(
+        cpu.kernels->logprob_forward(&log_prob, &lse, &entropy, &argmax, &mean, &square, logits.data(), begin, targets, 1, 5000, 5000, 0, nullptr));
     CHECK_NEAR(log_prob, -std::log(2), 1e-6, "log_prob", 0);
     CHECK_NEAR(entropy, std::log(2), 1e-6, "entropy", 0);
     CHECK_NEAR(square, -std::log(2), 1e-6, "log_sum_square", 0);
@@ -164,7 +165,8 @@ TEST(a_nan_logit_is_not_hidden) {
       logits[at] = NAN;
       const int32_t begin[] = {0, 1}, targets[] = {7};
       float log_prob, lse;
-      CHECK_OK(cpu.kernels->logprob_forward(&log_prob, &lse, nullptr, nullptr, nullptr, nullptr, logits.data(), begin, targets, 1, 4999, 4999, 0, nullptr));
+      CHECK_OK(cpu.kernels->logprob_forward(&log_prob, &lse, nullptr, nullptr, nullptr, nullptr, logits.data(), begin, targets, 1, 4999, 4999, 0,
+                                            nullptr));
       CHECK(std::isnan(lse) && std::isnan(log_prob), "NaN at %d: lse %g", static_cast<int>(at), static_cast<double>(lse));
     }
   }
@@ -175,11 +177,13 @@ TEST(logprob_refuses_bad_arguments) {
   const int32_t begin[] = {0, 1, 2}, falling[] = {0, 2, 1}, late[] = {1, 1, 2}, targets[] = {0, 4};
   for (const Cpu &cpu : cpus()) {
     const gatun_kernels &k = *cpu.kernels;
-    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr), "targets[1] is 4, expected 0 to 3");
+    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr),
+                  "targets[1] is 4, expected 0 to 3");
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, falling, targets, 2, 4, 4, 0, nullptr), "prediction_begin[2] is 1");
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, late, targets, 2, 4, 4, 0, nullptr), "prediction_begin[0] is 1");
     CHECK_INVALID(k.logprob_forward(x, nullptr, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 8, 8, 0, nullptr), "lse is NULL");
-    CHECK_INVALID(k.logprob_backward(x, x, x, x, begin, targets, 2, 8, 8, 8, 0, GATUN_BF16, nullptr), "d_logits is logits with rows of 16 bytes, expected");
+    CHECK_INVALID(k.logprob_backward(x, x, x, x, begin, targets, 2, 8, 8, 8, 0, GATUN_BF16, nullptr),
+                  "d_logits is logits with rows of 16 bytes, expected");
     CHECK_INVALID(k.logprob_backward(x, x, x, nullptr, begin, targets, 2, 8, 8, 8, 0, GATUN_F32, nullptr), "d_log_prob is NULL");
   }
 }

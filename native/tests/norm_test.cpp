@@ -90,8 +90,8 @@ TEST(rmsnorm_forward_and_backward) {
               CHECK_OK(k.rmsnorm_backward(d_x.data(), d_weight.floats(), d_y.data(), normalized, weight.data(), rstd.floats(), nullptr, c.tokens,
                                           c.groups, c.dim, x_stride, y_stride, x_stride, offset, dtype, workspace.data(), nullptr));
               CHECK_OK(k.rmsnorm_backward(in_place.data(), d_weight_again.floats(), d_y.data(), normalized, weight.data(), rstd.floats(),
-                                          in_place.data(), c.tokens, c.groups, c.dim, x_stride, y_stride, x_stride, offset, dtype,
-                                          workspace.data(), nullptr));
+                                          in_place.data(), c.tokens, c.groups, c.dim, x_stride, y_stride, x_stride, offset, dtype, workspace.data(),
+                                          nullptr));
               return std::vector<Array>{y, sum, rstd, d_x, in_place, d_weight, d_weight_again};
             },
             [&](const std::vector<Array> &out) {
@@ -152,8 +152,7 @@ TEST(layernorm_forward_and_backward) {
               CHECK_OK(k.layernorm_backward(d_x.data(), d_weight.floats(), d_bias.floats(), d_y.data(), sum.data(), weight.data(), mean.floats(),
                                             rstd.floats(), d_residual.data(), c.tokens, c.dim, dtype, workspace.data(), nullptr));
               CHECK_OK(k.layernorm_backward(in_place.data(), d_weight_again.floats(), d_bias_again.floats(), in_place.data(), sum.data(),
-                                            weight.data(), mean.floats(), rstd.floats(), nullptr, c.tokens, c.dim, dtype, workspace.data(),
-                                            nullptr));
+                                            weight.data(), mean.floats(), rstd.floats(), nullptr, c.tokens, c.dim, dtype, workspace.data(), nullptr));
               return std::vector<Array>{y, sum, mean, rstd, d_x, in_place, d_weight, d_bias, d_weight_again, d_bias_again};
             },
             [&](const std::vector<Array> &out) {

@@ -53,7 +53,8 @@ void check_optimizer(int64_t count, const std::vector<double> &want, double move
         [&](const std::vector<Array> &out) {
           for (int64_t i = 0; i < count; ++i) {
             // Plain bf16 rounds the weight in every step and at the start.
-            const double allowed = storage == Storage::kBf16 ? (kSteps + 1) * (std::abs(want[i]) + movement) * 0x1p-8 : tolerance(GATUN_F32, 1 + movement) * 0.25;
+            const double allowed =
+                storage == Storage::kBf16 ? (kSteps + 1) * (std::abs(want[i]) + movement) * 0x1p-8 : tolerance(GATUN_F32, 1 + movement) * 0.25;
             CHECK_NEAR(out[0][i], want[i], allowed, "weight", i);
           }
         });
@@ -80,9 +81,8 @@ TEST(adamw_steps_as_torch) {
       first.fill(0);
       second.fill(0);
       for (int step = 1; step <= kSteps; ++step) {
-        CHECK_OK(k.adamw(weights.weight.data(), weights.rest(), first.floats(), second.floats(), in.gradients[step - 1].floats(),
-                         &in.gradient_scale, count, decay_count, rate, b1, b2, eps, decay, 1 - std::pow(b1, step), 1 - std::pow(b2, step),
-                         weights.dtype(), nullptr));
+        CHECK_OK(k.adamw(weights.weight.data(), weights.rest(), first.floats(), second.floats(), in.gradients[step - 1].floats(), &in.gradient_scale,
+                         count, decay_count, rate, b1, b2, eps, decay, 1 - std::pow(b1, step), 1 - std::pow(b2, step), weights.dtype(), nullptr));
       }
       CHECK(first.intact() && second.intact(), "moments are written beyond their ends");
       for (int64_t i = 0; i < count; ++i) {
@@ -114,8 +114,8 @@ TEST(rmsprop_steps_as_torch) {
         buffer.fill(0);
         for (int step = 0; step < kSteps; ++step) {
           CHECK_OK(k.rmsprop(weights.weight.data(), weights.rest(), square.floats(), momentum == 0 ? nullptr : buffer.floats(),
-                             in.gradients[step].floats(), &in.gradient_scale, count, decay_count, rate, alpha, eps, momentum, decay,
-                             weights.dtype(), nullptr));
+                             in.gradients[step].floats(), &in.gradient_scale, count, decay_count, rate, alpha, eps, momentum, decay, weights.dtype(),
+                             nullptr));
         }
         CHECK(square.intact() && buffer.intact(), "state is written beyond its ends");
       });
@@ -150,8 +150,8 @@ TEST(sgd_steps_as_torch) {
 
 TEST(masters_split_and_join_bit_for_bit) {
   Random random(16);
-  std::vector<uint32_t> patterns = {0, 0x80000000, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x3f807fff, 0x3f808000, 0x3f808001, 0x7f7fffff, 0x7f800000,
-                                    0x7fffffff, 0xffffffff, 0xff800001};
+  std::vector<uint32_t> patterns = {0,          0x80000000, 1,          0x7fff,     0x8000,     0x8001,     0xffff,    0x3f807fff,
+                                    0x3f808000, 0x3f808001, 0x7f7fffff, 0x7f800000, 0x7fffffff, 0xffffffff, 0xff800001};
   while (patterns.size() < 100003) patterns.push_back(static_cast<uint32_t>(random.bits()));
   const int64_t count = static_cast<int64_t>(patterns.size());
   on_every_cpu(
@@ -196,7 +196,8 @@ TEST(optimizers_refuse_bad_arguments) {
   for (const Cpu &cpu : cpus()) {
     const gatun_kernels &k = *cpu.kernels;
     CHECK_INVALID(k.adamw(x, h, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "a remainder completes bf16 weights only");
-    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 5, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "decay_count is 5, expected at most count, 4");
+    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 5, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr),
+                  "decay_count is 5, expected at most count, 4");
     CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0, 0.01, GATUN_F32, nullptr), "correction1 is 0");
     CHECK_INVALID(k.adamw(x, nullptr, nullptr, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "first_moment is NULL");
     CHECK_INVALID(k.adamw(x, nullptr, x, x, x, nullptr, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "gradient_scale is NULL");

@@ -11,8 +11,12 @@
 namespace gatun::testing {
 namespace {
 
-double log_sigmoid(double x) { return x > 0 ? -std::log1p(std::exp(-x)) : x - std::log1p(std::exp(x)); }
-double sigmoid(double x) { return std::exp(log_sigmoid(x)); }
+double log_sigmoid(double x) {
+  return x > 0 ? -std::log1p(std::exp(-x)) : x - std::log1p(std::exp(x));
+}
+double sigmoid(double x) {
+  return std::exp(log_sigmoid(x));
+}
 
 gatun_preference_options options_for(int loss) {
   gatun_preference_options o{};
@@ -91,18 +95,36 @@ double total_loss(const std::vector<double> &policy, const std::vector<double> &
       const double simpo = beta * (pw[p] / nw - pl[p] / nl) - o.simpo_gamma;
       double loss = 0;
       switch (o.losses[k]) {
-        case GATUN_LOSS_SIGMOID: loss = -(1 - e) * log_sigmoid(h) - e * log_sigmoid(-h); break;
-        case GATUN_LOSS_HINGE: loss = std::max(0.0, 1 - h); break;
-        case GATUN_LOSS_IPO: loss = std::pow(normed - 1 / (2 * beta), 2); break;
+        case GATUN_LOSS_SIGMOID:
+          loss = -(1 - e) * log_sigmoid(h) - e * log_sigmoid(-h);
+          break;
+        case GATUN_LOSS_HINGE:
+          loss = std::max(0.0, 1 - h);
+          break;
+        case GATUN_LOSS_IPO:
+          loss = std::pow(normed - 1 / (2 * beta), 2);
+          break;
         case GATUN_LOSS_EXO_PAIR:
           loss = sigmoid(h) * (log_sigmoid(h) - std::log(1 - e)) + sigmoid(-h) * (log_sigmoid(-h) - std::log(e));
           break;
-        case GATUN_LOSS_NCA_PAIR: loss = -log_sigmoid(beta * a) - 0.5 * log_sigmoid(-beta * a) - 0.5 * log_sigmoid(-beta * b); break;
-        case GATUN_LOSS_ROBUST: loss = (-(1 - e) * log_sigmoid(h) + e * log_sigmoid(-h)) / (1 - 2 * e); break;
-        case GATUN_LOSS_BCO_PAIR: loss = -log_sigmoid(beta * a) - log_sigmoid(-beta * b); break;
-        case GATUN_LOSS_SPPO_HARD: loss = std::pow(a - 0.5 / beta, 2) + std::pow(b + 0.5 / beta, 2); break;
-        case GATUN_LOSS_APO_ZERO: loss = 1 - sigmoid(beta * a) + sigmoid(beta * b); break;
-        case GATUN_LOSS_APO_DOWN: loss = sigmoid(beta * a) + 1 - sigmoid(beta * (a - b)); break;
+        case GATUN_LOSS_NCA_PAIR:
+          loss = -log_sigmoid(beta * a) - 0.5 * log_sigmoid(-beta * a) - 0.5 * log_sigmoid(-beta * b);
+          break;
+        case GATUN_LOSS_ROBUST:
+          loss = (-(1 - e) * log_sigmoid(h) + e * log_sigmoid(-h)) / (1 - 2 * e);
+          break;
+        case GATUN_LOSS_BCO_PAIR:
+          loss = -log_sigmoid(beta * a) - log_sigmoid(-beta * b);
+          break;
+        case GATUN_LOSS_SPPO_HARD:
+          loss = std::pow(a - 0.5 / beta, 2) + std::pow(b + 0.5 / beta, 2);
+          break;
+        case GATUN_LOSS_APO_ZERO:
+          loss = 1 - sigmoid(beta * a) + sigmoid(beta * b);
+          break;
+        case GATUN_LOSS_APO_DOWN:
+          loss = sigmoid(beta * a) + 1 - sigmoid(beta * (a - b));
+          break;
         case GATUN_LOSS_DISCOPOP: {
           const double m = sigmoid(h / o.discopop_tau);
           loss = -log_sigmoid(h) * (1 - m) + std::exp(-h) * m;
@@ -111,9 +133,14 @@ double total_loss(const std::vector<double> &policy, const std::vector<double> &
         case GATUN_LOSS_SFT:
           for (int32_t n = c; n < r; ++n) loss -= policy[n];
           break;
-        case GATUN_LOSS_SIGMOID_NORM: loss = -log_sigmoid(beta * normed); break;
-        case GATUN_LOSS_SIMPO: loss = -(1 - e) * log_sigmoid(simpo) - e * log_sigmoid(-simpo); break;
-        default: continue;
+        case GATUN_LOSS_SIGMOID_NORM:
+          loss = -log_sigmoid(beta * normed);
+          break;
+        case GATUN_LOSS_SIMPO:
+          loss = -(1 - e) * log_sigmoid(simpo) - e * log_sigmoid(-simpo);
+          break;
+        default:
+          continue;
       }
       double weight = 1;
       if (o.use_weighting) {
@@ -249,11 +276,20 @@ TEST(losses_at_step_0_have_their_closed_form) {
     double value;
   };
   const double e = 1e-3f;
-  for (const Expected &expected :
-       {Expected{GATUN_LOSS_SIGMOID, std::log(2)}, {GATUN_LOSS_HINGE, 1}, {GATUN_LOSS_IPO, 25}, {GATUN_LOSS_EXO_PAIR, -0.5 * std::log(4 * e * (1 - e))},
-        {GATUN_LOSS_NCA_PAIR, 2 * std::log(2)}, {GATUN_LOSS_ROBUST, std::log(2)}, {GATUN_LOSS_BCO_PAIR, 2 * std::log(2)}, {GATUN_LOSS_SPPO_HARD, 50},
-        {GATUN_LOSS_AOT, std::log(2)}, {GATUN_LOSS_AOT_UNPAIRED, -1}, {GATUN_LOSS_APO_ZERO, 1}, {GATUN_LOSS_APO_DOWN, 1},
-        {GATUN_LOSS_DISCOPOP, 0.5 * std::log(2) + 0.5}, {GATUN_LOSS_SIGMOID_NORM, std::log(2)}}) {
+  for (const Expected &expected : {Expected{GATUN_LOSS_SIGMOID, std::log(2)},
+                                   {GATUN_LOSS_HINGE, 1},
+                                   {GATUN_LOSS_IPO, 25},
+                                   {GATUN_LOSS_EXO_PAIR, -0.5 * std::log(4 * e * (1 - e))},
+                                   {GATUN_LOSS_NCA_PAIR, 2 * std::log(2)},
+                                   {GATUN_LOSS_ROBUST, std::log(2)},
+                                   {GATUN_LOSS_BCO_PAIR, 2 * std::log(2)},
+                                   {GATUN_LOSS_SPPO_HARD, 50},
+                                   {GATUN_LOSS_AOT, std::log(2)},
+                                   {GATUN_LOSS_AOT_UNPAIRED, -1},
+                                   {GATUN_LOSS_APO_ZERO, 1},
+                                   {GATUN_LOSS_APO_DOWN, 1},
+                                   {GATUN_LOSS_DISCOPOP, 0.5 * std::log(2) + 0.5},
+                                   {GATUN_LOSS_SIGMOID_NORM, std::log(2)}}) {
     Batch batch(24);
     batch.reference = batch.policy;
     batch.pair_scale.assign(batch.pairs, 1);
@@ -295,9 +331,9 @@ TEST(losses_stay_finite_at_extreme_margins) {
       gatun_preference_options o = options_for(loss);
       for (const Cpu &cpu : cpus()) {
         const Output out = run(*cpu.kernels, batch, o);
-        CHECK(std::isfinite(out.loss[0]) && std::isfinite(out.d_log_prob[0]) && std::isfinite(out.d_log_prob[1]), "loss %d at margin %g is %g, %g, %g",
-              loss, static_cast<double>(margin), static_cast<double>(out.loss[0]), static_cast<double>(out.d_log_prob[0]),
-              static_cast<double>(out.d_log_prob[1]));
+        CHECK(std::isfinite(out.loss[0]) && std::isfinite(out.d_log_prob[0]) && std::isfinite(out.d_log_prob[1]),
+              "loss %d at margin %g is %g, %g, %g", loss, static_cast<double>(margin), static_cast<double>(out.loss[0]),
+              static_cast<double>(out.d_log_prob[0]), static_cast<double>(out.d_log_prob[1]));
       }
     }
   }
@@ -343,7 +379,8 @@ TEST(preference_refuses_what_it_cannot_mean) {
     Array out(GATUN_F32, 1000), workspace = workspace_for(*cpu.kernels, 1000, 1);
     const auto status = [&](const gatun_preference_options &o, const float *reference, const int32_t *groups) {
       return cpu.kernels->preference(out.floats(), out.floats() + 100, out.floats() + 200, batch.policy.data(), reference, nullptr,
-                                     batch.answer_begin.data(), groups, batch.pair_scale.data(), nullptr, batch.pairs, 2, &o, workspace.data(), nullptr);
+                                     batch.answer_begin.data(), groups, batch.pair_scale.data(), nullptr, batch.pairs, 2, &o, workspace.data(),
+                                     nullptr);
     };
     const auto with = [](int loss, const auto &change) {
       gatun_preference_options o = options_for(loss);

@@ -57,7 +57,8 @@ TEST(rope_forward_rotates_and_files_keys) {
       const int64_t kv_width = c.kv_heads * c.head_dim;
       on_every_cpu(
           [&](const gatun_kernels &k) {
-            Array q_out(dtype, c.tokens * in.q_out_stride), in_place(in.q), k_out(dtype, in.key_count * kv_width), v_out(dtype, in.key_count * kv_width);
+            Array q_out(dtype, c.tokens * in.q_out_stride), in_place(in.q), k_out(dtype, in.key_count * kv_width),
+                v_out(dtype, in.key_count * kv_width);
             const float *cos = c.rotated ? in.cos.floats() : nullptr, *sin = c.rotated ? in.sin.floats() : nullptr;
             CHECK_OK(k.rope_forward(q_out.data(), k_out.data(), v_out.data(), in.q.data(), in.k.data(), in.v.data(), cos, sin, in.positions.data(),
                                     in.key_rows.data(), in.key_copy_rows.data(), c.tokens, c.heads, c.kv_heads, c.head_dim, in.q_out_stride,
@@ -138,7 +139,8 @@ TEST(rope_refuses_bad_arguments) {
   const int32_t row[] = {0}, none[] = {-1};
   for (const Cpu &cpu : cpus()) {
     const gatun_kernels &k = *cpu.kernels;
-    CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, nullptr, row, row, none, 1, 1, 1, 4, 4, 4, 4, GATUN_F32, nullptr), "sin is NULL but cos is not");
+    CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, nullptr, row, row, none, 1, 1, 1, 4, 4, 4, 4, GATUN_F32, nullptr),
+                  "sin is NULL but cos is not");
     CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, x, row, row, none, 1, 1, 1, 3, 4, 4, 4, GATUN_F32, nullptr), "head_dim is 3");
     CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, x, none, row, none, 1, 1, 1, 4, 4, 4, 4, GATUN_F32, nullptr), "positions[0] is -1");
     CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, x, row, none, none, 1, 1, 1, 4, 4, 4, 4, GATUN_F32, nullptr), "key_rows[0] is -1");

@@ -37,11 +37,9 @@ SimdErrors simd_errors() {
   constexpr int kSteps = 100003;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   SimdErrors errors;
-  errors.exp_ulps = std::fmax(largest_error(-87.3, 88.7, kSteps, vector_exp, double_exp),
-                              largest_error(-1, 1, kSteps, vector_exp, double_exp));
+  errors.exp_ulps = std::fmax(largest_error(-87.3, 88.7, kSteps, vector_exp, double_exp), largest_error(-1, 1, kSteps, vector_exp, double_exp));
   errors.exp_denormal_ulps = largest_error(-103.9, -87.4, kSteps, vector_exp, double_exp);
-  errors.tanh_ulps = std::fmax(largest_error(-12, 12, kSteps, vector_tanh, double_tanh),
-                               largest_error(-0.6, 0.6, kSteps, vector_tanh, double_tanh));
+  errors.tanh_ulps = std::fmax(largest_error(-12, 12, kSteps, vector_tanh, double_tanh), largest_error(-0.6, 0.6, kSteps, vector_tanh, double_tanh));
   errors.exp_zero = exp(splat(0))[0];
   errors.exp_minus_infinity = exp(splat(-kInfinity))[0];
   errors.exp_infinity = exp(splat(kInfinity))[0];

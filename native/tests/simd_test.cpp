@@ -1,7 +1,6 @@
-#include "simd_errors.h"
-
 #include <cmath>
 
+#include "simd_errors.h"
 #include "testing.h"
 
 #if defined(__x86_64__)
@@ -43,8 +42,7 @@ TEST(vector_functions_are_within_their_stated_errors) {
   for (const Level &level : kLevels) {
     if (gatun_cpu_kernels(level.isa) == nullptr) continue;
     const SimdErrors errors = level.errors();
-    std::printf("%-8s ulps: exp %.2f (denormal %.2f) tanh %.2f\n", level.isa, errors.exp_ulps, errors.exp_denormal_ulps,
-                errors.tanh_ulps);
+    std::printf("%-8s ulps: exp %.2f (denormal %.2f) tanh %.2f\n", level.isa, errors.exp_ulps, errors.exp_denormal_ulps, errors.tanh_ulps);
     CHECK(errors.exp_ulps <= 1.2, "%s: exp is %.3f ulps off", level.isa, errors.exp_ulps);
     CHECK(errors.exp_denormal_ulps <= 1.1, "%s: exp is %.3f ulps off where it is denormal", level.isa, errors.exp_denormal_ulps);
     CHECK(errors.tanh_ulps <= 1.7, "%s: tanh is %.3f ulps off", level.isa, errors.tanh_ulps);

@@ -43,13 +43,13 @@ inline int &failures() {
   static const gatun::testing::Registration name##_test(#name, name); \
   static void name()
 
-#define CHECK(condition, ...)                                                    \
-  do {                                                                           \
-    if (!(condition) && gatun::testing::failures()++ < 20) {                     \
+#define CHECK(condition, ...)                                                       \
+  do {                                                                              \
+    if (!(condition) && gatun::testing::failures()++ < 20) {                        \
       std::fprintf(stderr, "%s:%d: %s is false: ", __FILE__, __LINE__, #condition); \
-      std::fprintf(stderr, __VA_ARGS__);                                         \
-      std::fprintf(stderr, "\n");                                                \
-    }                                                                            \
+      std::fprintf(stderr, __VA_ARGS__);                                            \
+      std::fprintf(stderr, "\n");                                                   \
+    }                                                                               \
   } while (false)
 
 /** SplitMix64 (Steele, Lea, Flood 2014). Seeds are constants of the tests. */
@@ -77,7 +77,9 @@ To bits_as(From from) {
   return to;
 }
 
-inline float bf16_to_float(uint16_t bits) { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }
+inline float bf16_to_float(uint16_t bits) {
+  return bits_as<float>(static_cast<uint32_t>(bits) << 16);
+}
 /** Nearest, ties to even, by comparing distances: not the way the kernels do it. */
 inline uint16_t float_to_bf16(float x) {
   if (x != x) return static_cast<uint16_t>((bits_as<uint32_t>(x) >> 16) | 0x40);
@@ -150,11 +152,11 @@ inline double tolerance(int32_t dtype, double magnitude) {
   return 1e-30 + magnitude * (dtype == GATUN_F32 ? 0x1p-18 : 0x1p-8);
 }
 
-#define CHECK_NEAR(got, want, allowed, what, index)                                                                    \
-  do {                                                                                                                 \
-    const double got_ = (got), want_ = (want), allowed_ = (allowed);                                                    \
-    CHECK(std::abs(got_ - want_) <= allowed_, "%s[%lld] is %.9g, expected %.9g +- %.3g", what, static_cast<long long>(index), got_, \
-          want_, allowed_);                                                                                            \
+#define CHECK_NEAR(got, want, allowed, what, index)                                                                                        \
+  do {                                                                                                                                     \
+    const double got_ = (got), want_ = (want), allowed_ = (allowed);                                                                       \
+    CHECK(std::abs(got_ - want_) <= allowed_, "%s[%lld] is %.9g, expected %.9g +- %.3g", what, static_cast<long long>(index), got_, want_, \
+          allowed_);                                                                                                                       \
   } while (false)
 
 struct Cpu {
@@ -203,10 +205,10 @@ void on_every_cpu(const Run &run, const Check &check) {
 #define CHECK_OK(status) CHECK((status) == GATUN_OK, "%s", gatun_cpu_last_error())
 
 /** The call is refused with GATUN_INVALID_ARGUMENT and a text that has `text` in it. */
-#define CHECK_INVALID(call, text)                                                                     \
-  do {                                                                                                \
-    const int32_t status_ = (call);                                                                   \
-    CHECK(status_ == GATUN_INVALID_ARGUMENT, "status %d, expected 1", status_);                         \
+#define CHECK_INVALID(call, text)                                                                                          \
+  do {                                                                                                                     \
+    const int32_t status_ = (call);                                                                                        \
+    CHECK(status_ == GATUN_INVALID_ARGUMENT, "status %d, expected 1", status_);                                            \
     CHECK(std::strstr(gatun_cpu_last_error(), text) != nullptr, "text \"%s\" lacks \"%s\"", gatun_cpu_last_error(), text); \
   } while (false)
 

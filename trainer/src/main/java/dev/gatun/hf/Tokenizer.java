@@ -21,6 +21,15 @@ public interface Tokenizer extends AutoCloseable {
   }
 
   /**
+   * The file of the native library, for diagnosis; loads it.
+   *
+   * @throws TokenizerLibraryException if it cannot be loaded
+   */
+  static Path libraryFile() {
+    return TokenizerLibrary.file();
+  }
+
+  /**
    * The ids of {@code text}, each in {@code [0, vocabSize)}. Special tokens written in the text are
    * recognised as such.
    *

@@ -1,5 +1,9 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.BackendUnavailableException;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -43,6 +47,22 @@ public record Device(Type type, int index) {
     }
     throw new ConfigException(
         "device", "got %s, expected auto, cpu, cuda or cuda:N".formatted(name));
+  }
+
+  /**
+   * The backend of this device; the caller closes it.
+   *
+   * @param threads CPU threads; 0: all cores
+   * @throws BackendUnavailableException if this build or this machine has none; another device is
+   *     never taken instead
+   */
+  public Backend open(int threads) {
+    return switch (type) {
+      case AUTO, CPU -> CpuBackend.create(new CpuOptions(threads, null));
+      case CUDA ->
+          throw new BackendUnavailableException(
+              "device %s: this build has no CUDA backend; use device cpu or auto".formatted(this));
+    };
   }
 
   /** The name as users spell it. */

@@ -1,6 +1,9 @@
 package dev.gatun.train;
 
 import dev.gatun.report.EffectiveConfig;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
 
@@ -91,6 +94,27 @@ public record RunConfig(
         maxTokensPerPack >= 0,
         maxTokensPerPack,
         "at least 1, or 0 for auto");
+  }
+
+  /**
+   * Makes the output folder if it is not there.
+   *
+   * @throws ConfigException if it holds a model and is not to be overwritten
+   * @throws UncheckedIOException if it cannot be made
+   */
+  public void createOutputDir() {
+    if (!overwriteOutputDir && Files.exists(outputDir.resolve("config.json"))) {
+      throw new ConfigException(
+          "output_dir",
+          "%s already holds a model; name another folder or set overwrite_output_dir"
+              .formatted(outputDir));
+    }
+    try {
+      Files.createDirectories(outputDir);
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "%s: cannot make the output folder: %s".formatted(outputDir, e), e);
+    }
   }
 
   /** Rows in an optimizer step. */

@@ -239,6 +239,19 @@ class ConfigTest {
   }
 
   @Test
+  void aFolderThatHoldsAModelIsNotOverwrittenUnlessAsked(@TempDir Path folder) throws Exception {
+    Path output = folder.resolve("new").resolve("model");
+    dpo(b -> b.outputDir(output)).run().createOutputDir();
+    assertTrue(Files.isDirectory(output));
+    dpo(b -> b.outputDir(output)).run().createOutputDir();
+    Files.writeString(output.resolve("config.json"), "{}");
+    RunConfig refused = dpo(b -> b.outputDir(output)).run();
+    ConfigException error = assertThrows(ConfigException.class, refused::createOutputDir);
+    assertEquals("output_dir", error.option());
+    dpo(b -> b.outputDir(output).overwriteOutputDir()).run().createOutputDir();
+  }
+
+  @Test
   void optionsAreNamedAsTrlNamesThem() {
     List<String> names =
         EffectiveConfig.options(dpo().build()).stream().map(EffectiveConfig.Option::name).toList();

@@ -3,7 +3,6 @@ package dev.gatun.cli;
 import dev.gatun.memory.GatunException;
 import dev.gatun.report.ConsoleProgress;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Optional;
@@ -107,12 +106,11 @@ public final class Main {
   /** One line: the message if it was written for people, else what happened. */
   private static String line(Throwable failure, ExitCode exit) {
     String message = failure.getMessage();
-    boolean written =
-        message != null
-            && (exit != ExitCode.FAILURE
-                || failure instanceof GatunException
-                || failure instanceof UncheckedIOException);
-    String line = written ? message : "unexpected failure: " + failure + " (--verbose shows where)";
+    boolean forPeople = exit != ExitCode.FAILURE || failure instanceof GatunException;
+    String line =
+        message != null && forPeople
+            ? message
+            : "unexpected failure: " + failure + " (--verbose shows where)";
     return line.lines().findFirst().orElse(line);
   }
 

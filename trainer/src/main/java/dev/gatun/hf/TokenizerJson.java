@@ -252,7 +252,7 @@ final class TokenizerJson {
     require(parser, parser.currentToken() == JsonToken.START_ARRAY, "an array as added_tokens");
     while (parser.nextToken() != JsonToken.END_ARRAY) {
       require(parser, parser.currentToken() == JsonToken.START_OBJECT, "an object as added token");
-      String content = null;
+      String content = "";
       int id = -1;
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
         String name = parser.currentName();
@@ -266,8 +266,7 @@ final class TokenizerJson {
           parser.skipChildren();
         }
       }
-      require(parser, id >= 0 && content != null, "an added token with id and content");
-      require(parser, !content.isEmpty(), "a content that is not empty");
+      require(parser, id >= 0 && !content.isEmpty(), "an added token with id and content");
       addedIds.put(content, id);
     }
   }

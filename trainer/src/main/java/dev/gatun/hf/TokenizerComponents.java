@@ -2,8 +2,9 @@ package dev.gatun.hf;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
-import java.util.Map;
-import java.util.Set;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Refuses what the native tokenizer does not survive. It aborts the whole process on settings that
@@ -14,32 +15,50 @@ import java.util.Set;
 final class TokenizerComponents {
   private static final int MAX_DEPTH = 8;
 
-  /** Section of tokenizer.json to the key of the list in its {@code Sequence}. */
-  private static final Map<String, String> SEQUENCE_KEYS =
-      Map.of(
-          "normalizer", "normalizers",
-          "pre_tokenizer", "pretokenizers",
-          "post_processor", "processors",
-          "decoder", "decoders");
+  /** A part of tokenizer.json that is one component, or several in a {@code Sequence}. */
+  enum Section {
+    NORMALIZER("normalizers", List.of("NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace")),
+    PRE_TOKENIZER(
+        "pretokenizers",
+        List.of(
+            "ByteLevel",
+            "Split",
+            "Metaspace",
+            "Digits",
+            "Punctuation",
+            "Whitespace",
+            "WhitespaceSplit")),
+    POST_PROCESSOR("processors", List.of("ByteLevel", "TemplateProcessing")),
+    DECODER(
+        "decoders", List.of("ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"));
 
-  /** Section of tokenizer.json to the components it may have beside {@code Sequence}. */
-  private static final Map<String, Set<String>> TYPES =
-      Map.of(
-          "normalizer",
-          Set.of("NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace"),
-          "pre_tokenizer",
-          Set.of(
-              "ByteLevel",
-              "Split",
-              "Metaspace",
-              "Digits",
-              "Punctuation",
-              "Whitespace",
-              "WhitespaceSplit"),
-          "post_processor",
-          Set.of("ByteLevel", "TemplateProcessing"),
-          "decoder",
-          Set.of("ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"));
+    /** Of the list in a {@code Sequence}. */
+    private final String sequenceKey;
+
+    /** Beside {@code Sequence}. */
+    private final List<String> types;
+
+    Section(String sequenceKey, List<String> types) {
+      this.sequenceKey = sequenceKey;
+      this.types = types;
+    }
+
+    /** The section under {@code key}, or null if that is none. */
+    static @Nullable Section of(String key) {
+      for (Section section : values()) {
+        if (section.toString().equals(key)) {
+          return section;
+        }
+      }
+      return null;
+    }
+
+    /** The key in tokenizer.json. */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
 
   private final Path file;
   private final int vocabSize;
@@ -49,30 +68,26 @@ final class TokenizerComponents {
     this.vocabSize = vocabSize;
   }
 
-  static boolean isSection(String key) {
-    return SEQUENCE_KEYS.containsKey(key);
-  }
-
   /** Checks the value of a section: null or a component. */
-  void check(String section, JsonNode component) {
+  void check(Section section, JsonNode component) {
     check(section, component, 0);
   }
 
-  private void check(String section, JsonNode component, int depth) {
+  private void check(Section section, JsonNode component, int depth) {
     if (component.isNull() && depth == 0) {
       return;
     }
     String type = component.path("type").asText();
     if (type.equals("Sequence")) {
-      JsonNode parts = component.path(SEQUENCE_KEYS.get(section));
+      JsonNode parts = component.path(section.sequenceKey);
       require(parts.isArray() && depth < MAX_DEPTH, section, component, "a sequence of components");
       for (JsonNode part : parts) {
         check(section, part, depth + 1);
       }
       return;
     }
-    Set<String> types = TYPES.get(section);
-    require(types.contains(type), section, component, "a type of Sequence, " + types);
+    require(
+        section.types.contains(type), section, component, "a type of Sequence, " + section.types);
     switch (type) {
       case "Replace", "Split" -> {
         JsonNode pattern = component.path("pattern");
@@ -81,7 +96,7 @@ final class TokenizerComponents {
       }
       case "Strip" ->
           require(
-              !section.equals("decoder") || component.path("stop").asInt(-1) == 0,
+              section != Section.DECODER || component.path("stop").asInt(-1) == 0,
               section,
               component,
               "a stop of 0");
@@ -90,7 +105,7 @@ final class TokenizerComponents {
     }
   }
 
-  private void checkTemplate(String section, JsonNode template) {
+  private void checkTemplate(Section section, JsonNode template) {
     JsonNode specialTokens = template.path("special_tokens");
     for (JsonNode token : specialTokens) {
       JsonNode ids = token.path("ids");
@@ -100,7 +115,7 @@ final class TokenizerComponents {
       }
       require(valid, section, token, "a special token with ids below " + vocabSize);
     }
-    for (String key : Set.of("single", "pair")) {
+    for (String key : List.of("single", "pair")) {
       JsonNode pieces = template.path(key);
       require(pieces.isArray(), section, template, "an array of pieces as " + key);
       for (JsonNode piece : pieces) {
@@ -143,7 +158,7 @@ final class TokenizerComponents {
     }
   }
 
-  private void require(boolean condition, String place, JsonNode value, String expected) {
+  private void require(boolean condition, Object place, JsonNode value, String expected) {
     if (!condition) {
       throw new FormatException(
           file, place + " is " + JsonFields.shown(value) + ", expected " + expected);

@@ -1,5 +1,6 @@
 package dev.gatun.hf;
 
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
@@ -7,6 +8,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.node.TextNode;
+import dev.gatun.hf.TokenizerComponents.Section;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -37,7 +39,7 @@ final class TokenizerJson {
   private final Path file;
   private final byte[] bytes;
   private final Map<String, Integer> modelIds = new HashMap<>();
-  private final Map<String, JsonNode> sections = new LinkedHashMap<>();
+  private final Map<Section, JsonNode> sections = new LinkedHashMap<>();
   private final Map<String, JsonNode> modelSettings = new LinkedHashMap<>();
   private final Map<String, Integer> addedIds = new LinkedHashMap<>();
 
@@ -159,12 +161,13 @@ final class TokenizerJson {
         default -> {
           parser.nextToken();
           int begin = begin(parser);
-          if (TokenizerComponents.isSection(key)) {
-            sections.put(key, VALUES.readTree(parser));
-          } else {
+          Section section = Section.of(key);
+          if (section == null) {
             parser.skipChildren();
+          } else {
+            sections.put(section, VALUES.readTree(parser));
           }
-          if (key.equals("post_processor")) {
+          if (section == Section.POST_PROCESSOR) {
             postProcessorBegin = begin;
             postProcessorEnd = end(parser);
           }
@@ -252,7 +255,7 @@ final class TokenizerJson {
     require(parser, parser.currentToken() == JsonToken.START_ARRAY, "an array as added_tokens");
     while (parser.nextToken() != JsonToken.END_ARRAY) {
       require(parser, parser.currentToken() == JsonToken.START_OBJECT, "an object as added token");
-      String content = "";
+      String content = null;
       int id = -1;
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
         String name = parser.currentName();
@@ -266,7 +269,9 @@ final class TokenizerJson {
           parser.skipChildren();
         }
       }
-      require(parser, id >= 0 && !content.isEmpty(), "an added token with id and content");
+      if (id < 0 || content == null || content.isEmpty()) {
+        throw expected(parser, "an added token with id and content");
+      }
       addedIds.put(content, id);
     }
   }
@@ -285,15 +290,14 @@ final class TokenizerJson {
 
   private void require(JsonParser parser, boolean condition, String expected) {
     if (!condition) {
-      var location = parser.currentTokenLocation();
-      throw new FormatException(
-          file,
-          "line "
-              + location.getLineNr()
-              + ", column "
-              + location.getColumnNr()
-              + ": expected "
-              + expected);
+      throw expected(parser, expected);
     }
+  }
+
+  private FormatException expected(JsonParser parser, String expected) {
+    JsonLocation place = parser.currentTokenLocation();
+    return new FormatException(
+        file,
+        "line " + place.getLineNr() + ", column " + place.getColumnNr() + ": expected " + expected);
   }
 }

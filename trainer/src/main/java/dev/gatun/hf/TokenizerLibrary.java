@@ -17,7 +17,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -51,7 +51,6 @@ final class TokenizerLibrary {
   private static final String CACHE_VARIABLE = "GATUN_CACHE_DIR";
 
   private static @Nullable TokenizersLibrary loaded;
-  private static @Nullable Path loadedFrom;
 
   private TokenizerLibrary() {}
 
@@ -68,17 +67,14 @@ final class TokenizerLibrary {
     return loaded;
   }
 
-  /** The file that the functions were loaded from; loads it at the first call. */
-  static synchronized Path file() {
-    get();
-    return Objects.requireNonNull(loadedFrom);
-  }
-
   private static void load(Map<String, String> environment) {
     Build build = BUILDS.get(platform());
     if (build == null) {
       throw new TokenizerLibraryException(
-          "there is no tokenizer library for " + platform() + ", only for " + BUILDS.keySet());
+          "there is no tokenizer library for "
+              + platform()
+              + ", only for "
+              + new TreeSet<>(BUILDS.keySet()));
     }
     List<String> failures = new ArrayList<>();
     for (Path cache : caches(environment)) {
@@ -102,9 +98,7 @@ final class TokenizerLibrary {
   @SuppressWarnings("restricted") // what this class is for
   private static boolean loads(Build build, Path folder, List<String> failures) {
     try {
-      Path library = unpack(build, folder);
-      System.load(library.toString());
-      loadedFrom = library;
+      System.load(unpack(build, folder).toString());
       return true;
     } catch (IOException | UnsatisfiedLinkError e) {
       failures.add(folder + ": " + e.toString().replaceAll("\\s*\\R\\s*", " "));

@@ -17,6 +17,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
@@ -51,6 +52,7 @@ final class TokenizerLibrary {
   private static final String CACHE_VARIABLE = "GATUN_CACHE_DIR";
 
   private static @Nullable TokenizersLibrary loaded;
+  private static @Nullable Path loadedFrom;
 
   private TokenizerLibrary() {}
 
@@ -65,6 +67,12 @@ final class TokenizerLibrary {
       loaded = TokenizersLibrary.LIB;
     }
     return loaded;
+  }
+
+  /** The file that the functions were loaded from; loads it at the first call. */
+  static synchronized Path file() {
+    get();
+    return Objects.requireNonNull(loadedFrom);
   }
 
   private static void load(Map<String, String> environment) {
@@ -98,7 +106,9 @@ final class TokenizerLibrary {
   @SuppressWarnings("restricted") // what this class is for
   private static boolean loads(Build build, Path folder, List<String> failures) {
     try {
-      System.load(unpack(build, folder).toString());
+      Path library = unpack(build, folder);
+      System.load(library.toString());
+      loadedFrom = library;
       return true;
     } catch (IOException | UnsatisfiedLinkError e) {
       failures.add(folder + ": " + e.toString().replaceAll("\\s*\\R\\s*", " "));

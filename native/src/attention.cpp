@@ -21,9 +21,10 @@
 #include <new>
 
 #include "guard.h"
-#include "parallel.h"
 #include "rows.h"
 #include "scratch.h"
+#include "threads.h"
+#include "transpose.h"
 
 namespace gatun::GATUN_ISA {
 namespace {
@@ -142,7 +143,7 @@ GATUN_INLINE void dot_tile(floats (&dots)[kTileKeys][V], const float *y, int64_t
     for (int key = 0; key < kTileKeys; ++key) {
       const floats element = splat(y[key * y_stride + d]);
 #pragma GCC unroll 3
-      for (int v = 0; v < V; ++v) dots[key][v] += element * column[v];
+      for (int v = 0; v < V; ++v) dots[key][v] = fma(element, column[v], dots[key][v]);
     }
   }
 }
@@ -171,7 +172,7 @@ GATUN_INLINE void accumulate(float *sums, const float *p, const float *y, int64_
       for (int i = 0; i < kTileColumns; ++i) {
         const floats element = splat(y[key * y_stride + d + i]);
 #pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) sum[i][v] += element * weight[v];
+        for (int v = 0; v < V; ++v) sum[i][v] = fma(element, weight[v], sum[i][v]);
       }
     }
 #pragma GCC unroll 8
@@ -200,7 +201,7 @@ GATUN_INLINE void outer_tile(float *sums, const float *p, const float *x, int64_
     for (int key = 0; key < 4; ++key) {
       const floats weight = splat(p[key * kRows + row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) sum[key][v] += weight * values[v];
+      for (int v = 0; v < N; ++v) sum[key][v] = fma(weight, values[v], sum[key][v]);
     }
   }
 #pragma GCC unroll 4
@@ -225,26 +226,6 @@ GATUN_INLINE void outer(float *sums, const float *p, const float *x, int64_t pad
       outer_tile<kWide>(out + d, weights, x + d, padded_dim, begin, end);
     }
     for (; d < padded_dim; d += kLanes) outer_tile<1>(out + d, weights, x + d, padded_dim, begin, end);
-  }
-}
-
-typedef float quad __attribute__((vector_size(16)));
-typedef int32_t quad_index __attribute__((vector_size(16)));
-
-/** dst[c][r] = src[r][c] for rows and columns that are multiples of 4. */
-void transpose(float *dst, int64_t dst_stride, const float *src, int64_t src_stride, int64_t rows, int64_t columns) {
-  for (int64_t r = 0; r < rows; r += 4) {
-    for (int64_t c = 0; c < columns; c += 4) {
-      quad row[4];
-      for (int i = 0; i < 4; ++i) std::memcpy(&row[i], src + (r + i) * src_stride + c, sizeof(quad));
-      const quad low01 = __builtin_shuffle(row[0], row[1], quad_index{0, 4, 1, 5});
-      const quad low23 = __builtin_shuffle(row[2], row[3], quad_index{0, 4, 1, 5});
-      const quad high01 = __builtin_shuffle(row[0], row[1], quad_index{2, 6, 3, 7});
-      const quad high23 = __builtin_shuffle(row[2], row[3], quad_index{2, 6, 3, 7});
-      const quad column[4] = {__builtin_shuffle(low01, low23, quad_index{0, 1, 4, 5}), __builtin_shuffle(low01, low23, quad_index{2, 3, 6, 7}),
-                              __builtin_shuffle(high01, high23, quad_index{0, 1, 4, 5}), __builtin_shuffle(high01, high23, quad_index{2, 3, 6, 7})};
-      for (int i = 0; i < 4; ++i) std::memcpy(dst + (c + i) * dst_stride + r, &column[i], sizeof(quad));
-    }
   }
 }
 
@@ -311,7 +292,7 @@ struct Forward {
     std::memset(sums, 0, sizeof(float) * static_cast<size_t>(kRows * shape.head_dim));
     floats maximum[kVectors], total[kVectors];
     for (int i = 0; i < kVectors; ++i) {
-      maximum[i] = splat(-FLT_MAX); // not -inf: a row that has seen no key yet must not give inf - inf
+      maximum[i] = splat(-FLT_MAX);  // not -inf: a row that has seen no key yet must not give inf - inf
       total[i] = floats{};
     }
 
@@ -365,7 +346,7 @@ struct Forward {
         sum += p;
         store(score, p, Whole{});
       }
-      total[vector] = total[vector] * factor[vector] + sum;
+      total[vector] = fma(total[vector], factor[vector], sum);
     }
 
     // Runs of tiles that the same vectors see; later runs are seen by fewer.
@@ -457,11 +438,11 @@ struct Backward {
 
  private:
   struct Buffers {
-    float *keys, *values, *d_keys, *d_values; // [key_length up to whole tiles, padded_dim]
-    float *queries, *d_outs;                  // [kRows, padded_dim]; queries times scale
-    float *packed_queries, *packed_d_outs;    // [head_dim, kRows]
-    float *d_queries;                         // [head_dim, kRows]
-    float *p, *d_s;                           // [kKeys, kRows]
+    float *keys, *values, *d_keys, *d_values;  // [key_length up to whole tiles, padded_dim]
+    float *queries, *d_outs;                   // [kRows, padded_dim]; queries times scale
+    float *packed_queries, *packed_d_outs;     // [head_dim, kRows]
+    float *d_queries;                          // [head_dim, kRows]
+    float *p, *d_s;                            // [kKeys, kRows]
   };
 
   void query_block(const gatun_segment &segment, int64_t kv_head, int64_t first_row, const Buffers &b) const {
@@ -479,7 +460,7 @@ struct Backward {
       const T *values = query_row(out, segment, row, kv_head, out_stride, shape);
       floats delta{};
       for_vectors(shape.head_dim,
-                  [&](int64_t d, auto span) { delta += load(values + d, span) * load(b.d_outs + r * shape.padded_dim + d, Whole{}); });
+                  [&](int64_t d, auto span) { delta = fma(load(values + d, span), load(b.d_outs + r * shape.padded_dim + d, Whole{}), delta); });
       row_delta[r] = sum(delta);
       row_lse[r] = lse[(segment.query_begin + row / group) * shape.heads + kv_head * group + row % group];
     }
@@ -537,7 +518,7 @@ struct Backward {
     const int64_t first = int64_t{tile} * kTileKeys;
     floats s[kTileKeys][V];
     dot_tile(s, keys + first * shape.padded_dim, shape.padded_dim, b.packed_queries + vector * kLanes, shape.head_dim);
-    floats slope[kTileKeys][V]; // d (capped score) / d score
+    floats slope[kTileKeys][V];  // d (capped score) / d score
     for (int j = 0; j < V; ++j) {
       const bool whole = rows.sees_all(vector + j, key);
       const floats log_sum = load(row_lse + (vector + j) * kLanes, Whole{});
@@ -633,7 +614,7 @@ void run_tasks(int64_t tasks, int64_t work, int64_t scratch_floats, const Body &
   if (failed) throw std::bad_alloc();
 }
 
-} // namespace
+}  // namespace
 
 int32_t attention_forward(void *out, float *lse, const void *q, const void *k, const void *v, const gatun_segment *segments, int64_t num_segments,
                           int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, float scale, float softcap, int64_t window,
@@ -665,7 +646,7 @@ int32_t attention_forward(void *out, float *lse, const void *q, const void *k, c
         }
         const int64_t blocks = (segments[s].query_length * shape.group() + kRows - 1) / kRows;
         const int64_t local = task - task_begin[s];
-        const int64_t block = blocks - 1 - local % blocks; // the longest first
+        const int64_t block = blocks - 1 - local % blocks;  // the longest first
         forward.run(segments[s], local / blocks, block * kRows, scratch);
       });
     });
@@ -714,4 +695,4 @@ int32_t attention_backward(void *d_q, void *d_k, void *d_v, const void *d_out, c
   });
 }
 
-} // namespace gatun::GATUN_ISA
+}  // namespace gatun::GATUN_ISA

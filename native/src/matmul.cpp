@@ -1,11 +1,13 @@
-// gatun_cpu_matmul: C = op(A) op(B) + bias + beta C through oneDNN.
+// gatun_cpu_matmul: C = op(A) op(B) + bias + beta C.
 //
-// The output is cut into tiles by (m, n, k) alone. Each tile is a product that one thread computes
-// with oneDNN in sequential mode, summing over k in an order that depends on the tile's shape only:
-// the result is the same, bit for bit, for any number of threads.
+// The output is cut into tiles, each computed by one thread. The result is the same, bit for bit, for any number of threads: in our
+// own f32 tiles (matmul_f32.cpp) an element's sum does not depend on the tile; oneDNN's tiles are cut by shape alone, and oneDNN
+// runs them sequentially.
 //
-//   f32           dnnl_sgemm on the tile: nothing to create, and the fastest of oneDNN's f32 paths.
-//   bf16          a matmul primitive for (columns, k, strides, types), with the rows left open where
+//   f32           matmul_f32.cpp. oneDNN's sgemm is as fast for whole matrices, but slower by a quarter on average for tiles of
+//                 them (no-copy kernels on strides that are powers of two), and its sums may depend on the tile.
+//   f32, few rows dnnl_sgemm: reading B once is all the work, so packing it would not pay.
+//   bf16          a oneDNN matmul primitive for (columns, k, strides, types), with the rows left open where
 //                 m is large: a new number of tokens needs no new code generation.
 //   bf16, A^T     (weight gradients: k is the number of tokens) k is cut to a multiple of
 //                 kContractionStep, and the rest is a product padded with zeros to one step, so that
@@ -22,12 +24,30 @@
 #include <mutex>
 #include <new>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <string_view>
 #include <unordered_map>
 
 #include "checks.h"
 #include "gatun_cpu.h"
+#include "matmul_f32.h"
 #include "scratch.h"
 #include "threads.h"
+
+#if defined(__x86_64__)
+namespace gatun::v2 {
+extern const F32Tiles f32_tiles;
+}
+namespace gatun::v3 {
+extern const F32Tiles f32_tiles;
+}
+namespace gatun::v4 {
+extern const F32Tiles f32_tiles;
+}
+#else
+namespace gatun::generic {
+extern const F32Tiles f32_tiles;
+}
+#endif
 
 namespace gatun {
 namespace {
@@ -36,6 +56,11 @@ namespace {
 constexpr int64_t kContractionStep = 64;
 // Up to here the number of rows is part of the primitive (decoding: few rows, other kernels).
 constexpr int64_t kMaxStaticRows = 16;
+// Below this many rows f32 products go to oneDNN.
+constexpr int64_t kFewRows = 8;
+// Tiles per thread: enough that threads which start late or run slow cost little.
+constexpr int64_t kTilesPerThread = 3;
+constexpr int64_t kFewestTileRows = 48;
 // Below this many multiply-adds waking other threads costs more than it saves.
 constexpr int64_t kSerialWork = int64_t{1} << 17;
 // Primitives kept. A model needs about 30, its generation loop some more.
@@ -80,7 +105,7 @@ int64_t round_up(int64_t a, int64_t b) {
 // are part of a primitive) do not follow every change of the number of tokens.
 Tile cut(int64_t m, int64_t n, double copy_cost) {
   constexpr int64_t kRows[] = {64, 96, 128, 192, 256, 384, 512, 768};
-  constexpr int64_t kColumns[] = {96, 192, 288, 384, 576, 768}; // oneDNN's f32 kernels: 48 wide
+  constexpr int64_t kColumns[] = {96, 192, 288, 384, 576, 768};  // oneDNN's f32 kernels: 48 wide
   const int64_t m_class = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(m)));
   Tile best{};
   double best_cost = 0;
@@ -114,7 +139,7 @@ void *reserve(Scratch &scratch, size_t bytes) {
 
 const dnnl::engine &cpu_engine() {
   static const dnnl::engine engine = [] {
-    dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_strict); // f32 means f32, whatever the environment says
+    dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_strict);  // f32 means f32, whatever the environment says
     return dnnl::engine(dnnl::engine::kind::cpu, 0);
   }();
   return engine;
@@ -259,7 +284,7 @@ void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, 
       "could not execute sgemm");
 }
 
-void f32_tile(const Product &p, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+void few_rows_tile(const Product &p, int64_t row, int64_t column, int64_t rows, int64_t columns) {
   float *c = static_cast<float *>(p.c) + p.c_offset(row, column);
   sgemm(p.transpose_a, p.transpose_b, rows, columns, p.k, static_cast<const float *>(p.a) + p.a_offset(row), p.lda,
         static_cast<const float *>(p.b) + p.b_offset(column), p.ldb, p.accumulate, c, p.ldc);
@@ -269,6 +294,45 @@ void f32_tile(const Product &p, int64_t row, int64_t column, int64_t rows, int64
       for (int64_t j = 0; j < columns; ++j) c[r * p.ldc + j] += bias[j];
     }
   }
+}
+
+const F32Tiles &f32_tiles() {
+#if defined(__x86_64__)
+  static const F32Tiles &tiles = [&]() -> const F32Tiles & {
+    const std::string_view isa = gatun_cpu_isa();
+    return isa == "v4" || isa == "v4-bf16" ? v4::f32_tiles : isa == "v3" ? v3::f32_tiles : v2::f32_tiles;
+  }();
+  return tiles;
+#else
+  return generic::f32_tiles;
+#endif
+}
+
+// The largest tiles, which pack least, that give every thread kTilesPerThread of them.
+Tile cut_f32(const F32Tiles &tiles, int64_t m, int64_t n, int64_t threads) {
+  const int64_t wanted = threads == 1 ? 1 : kTilesPerThread * threads;
+  int64_t column_tiles = ceil_div(n, tiles.max_columns);
+  const int64_t row_tiles = std::clamp<int64_t>(ceil_div(wanted, column_tiles), 1, ceil_div(m, kFewestTileRows));
+  column_tiles = std::clamp<int64_t>(ceil_div(wanted, row_tiles), column_tiles, ceil_div(n, tiles.column_step));
+  return {round_up(ceil_div(m, row_tiles), tiles.row_step), round_up(ceil_div(n, column_tiles), tiles.column_step)};
+}
+
+void f32_tile(const Product &p, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  thread_local Scratch scratch;
+  const F32Product product{static_cast<float *>(p.c),
+                           static_cast<const float *>(p.a),
+                           static_cast<const float *>(p.b),
+                           static_cast<const float *>(p.bias),
+                           p.m,
+                           p.n,
+                           p.k,
+                           p.lda,
+                           p.ldb,
+                           p.ldc,
+                           p.transpose_a,
+                           p.transpose_b,
+                           p.accumulate};
+  f32_tiles().run(product, row, rows, column, columns, reserve(scratch, static_cast<size_t>(f32_tiles().scratch_bytes)));
 }
 
 float widen(uint16_t bits) {
@@ -414,14 +478,13 @@ bool has_bf16_products() {
 void run_tiles(const Product &p, const Tile &tile, const std::function<void(int64_t, int64_t, int64_t, int64_t)> &run) {
   const int64_t row_tiles = ceil_div(p.m, tile.rows);
   const int64_t tiles = row_tiles * ceil_div(p.n, tile.columns);
-  const bool serial = tiles == 1 || p.m * p.n * p.k <= kSerialWork;
-  const int threads = serial ? 1 : static_cast<int>(std::min<int64_t>(pool_threads(), tiles));
+  const bool serial = tiles == 1 || pool_threads() == 1 || p.m * p.n * p.k <= kSerialWork;
   const auto run_tile = [&](int64_t i) {
-    const int64_t row = i % row_tiles * tile.rows; // tiles that follow each other share columns of B
+    const int64_t row = i % row_tiles * tile.rows;  // tiles that follow each other share columns of B
     const int64_t column = i / row_tiles * tile.columns;
     run(row, column, std::min(tile.rows, p.m - row), std::min(tile.columns, p.n - column));
   };
-  if (threads == 1) {
+  if (serial) {
     const SequentialScope sequential;
     for (int64_t i = 0; i < tiles; ++i) run_tile(i);
     return;
@@ -446,10 +509,15 @@ void run_tiles(const Product &p, const Tile &tile, const std::function<void(int6
 void matmul(const Product &p) {
   if (p.m == 0 || p.n == 0) return;
   if (p.ab_dtype == GATUN_F32) {
-    run_tiles(p, cut(p.m, p.n, kF32CopyCost), [&p](auto... tile) { f32_tile(p, tile...); });
+    if (p.m < kFewRows) {
+      run_tiles(p, cut(p.m, p.n, kF32CopyCost), [&p](auto... tile) { few_rows_tile(p, tile...); });
+    } else {
+      const int64_t threads = p.m * p.n * p.k <= kSerialWork ? 1 : pool_threads();
+      run_tiles(p, cut_f32(f32_tiles(), p.m, p.n, threads), [&p](auto... tile) { f32_tile(p, tile...); });
+    }
   } else if (has_bf16_products()) {
     const Tile tile = cut(p.m, p.n, kBf16CopyCost);
-    const SequentialScope sequential; // a primitive is made for as many threads as its maker has
+    const SequentialScope sequential;  // a primitive is made for as many threads as its maker has
     const Bf16Tiles tiles(p, tile);
     run_tiles(p, tile, [&tiles](auto... t) { tiles.run(t...); });
   } else {
@@ -477,8 +545,8 @@ void check(const Product &p, float beta) {
   }
 }
 
-} // namespace
-} // namespace gatun
+}  // namespace
+}  // namespace gatun
 
 extern "C" __attribute__((visibility("default"))) int32_t gatun_cpu_matmul(void *c, const void *a, const void *b, const void *bias, int64_t m,
                                                                            int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,

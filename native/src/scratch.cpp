@@ -18,4 +18,4 @@ void *Scratch::reserve(size_t bytes) noexcept {
   return data_;
 }
 
-} // namespace gatun
+}  // namespace gatun

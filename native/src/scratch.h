@@ -22,6 +22,6 @@ class Scratch {
   size_t bytes_ = 0;
 };
 
-} // namespace gatun
+}  // namespace gatun
 
 #endif

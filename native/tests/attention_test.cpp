@@ -23,8 +23,8 @@ struct Case {
   int32_t dtype;
 };
 
-constexpr int32_t kUnusedRows = 2; // rows before each segment that belong to none
-constexpr int64_t kStrideGap = 8;  // elements between rows of q and of d_q
+constexpr int32_t kUnusedRows = 2;  // rows before each segment that belong to none
+constexpr int64_t kStrideGap = 8;   // elements between rows of q and of d_q
 
 struct Setup {
   Case c;
@@ -98,7 +98,7 @@ struct Sum {
 struct Reference {
   std::vector<Sum> out, lse, d_q, d_k, d_v;
   std::vector<bool> token_used, key_used;
-  double largest_score = 0; // sum of |q k| scale: what rounding of a score grows with
+  double largest_score = 0;  // sum of |q k| scale: what rounding of a score grows with
 
   explicit Reference(const Setup &s)
       : out(static_cast<size_t>(s.tokens * s.width)),
@@ -311,7 +311,7 @@ TEST(attention_gradients_are_differences) {
     Array *inputs[] = {&s.q, &s.k, &s.v};
     for (size_t input = 0; input < 3; ++input) {
       for (int64_t i = 0; i < inputs[input]->count(); i += 3) {
-        if (gradients[input][i] == -77) continue; // between rows and segments
+        if (gradients[input][i] == -77) continue;  // between rows and segments
         const double x = inputs[input]->get(i);
         inputs[input]->set(i, x + kStep);
         const double above = loss();
@@ -360,5 +360,5 @@ TEST(attention_refuses) {
   }
 }
 
-} // namespace
-} // namespace gatun::testing
+}  // namespace
+}  // namespace gatun::testing

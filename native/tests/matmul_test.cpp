@@ -29,7 +29,7 @@ struct Case {
   }
 };
 
-constexpr int64_t kGap = 3; // elements between rows, and after the last one
+constexpr int64_t kGap = 3;  // elements between rows, and after the last one
 
 struct Operands {
   int64_t lda, ldb, ldc;
@@ -143,5 +143,5 @@ TEST(matmul_refuses) {
   CHECK_OK(call(c, 0, 2, 2, 2, 2, 0, 0, 0));
 }
 
-} // namespace
-} // namespace gatun::testing
+}  // namespace
+}  // namespace gatun::testing

@@ -172,15 +172,38 @@ TEST(a_nan_logit_is_not_hidden) {
   }
 }
 
+TEST(a_chunk_of_rows_touches_its_own_predictions_alone) {
+  const Case c = {6, 40, 0, 0, 3};
+  Inputs in(c);
+  const int64_t predictions = in.begin.back(), skipped = 3;
+  for (const Cpu &cpu : cpus()) {
+    Array whole(GATUN_F32, predictions), chunk(GATUN_F32, predictions), lse(GATUN_F32, c.rows), chunk_lse(GATUN_F32, c.rows - skipped);
+    Array d_whole(GATUN_F32, c.rows * c.vocab), d_chunk(GATUN_F32, (c.rows - skipped) * c.vocab);
+    CHECK_OK(cpu.kernels->logprob_forward(whole.floats(), lse.floats(), nullptr, nullptr, nullptr, nullptr, in.logits.floats(), in.begin.data(),
+                                          in.targets.data(), c.rows, c.vocab, in.stride, 0, nullptr));
+    CHECK_OK(cpu.kernels->logprob_forward(chunk.floats(), chunk_lse.floats(), nullptr, nullptr, nullptr, nullptr,
+                                          in.logits.floats() + skipped * in.stride, in.begin.data() + skipped, in.targets.data(), c.rows - skipped,
+                                          c.vocab, in.stride, 0, nullptr));
+    CHECK_OK(cpu.kernels->logprob_backward(d_whole.data(), in.logits.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(), in.targets.data(),
+                                           c.rows, c.vocab, c.vocab, in.stride, 0, GATUN_F32, nullptr));
+    CHECK_OK(cpu.kernels->logprob_backward(d_chunk.data(), in.logits.floats() + skipped * in.stride, chunk_lse.floats(), in.d_log_prob.data(),
+                                           in.begin.data() + skipped, in.targets.data(), c.rows - skipped, c.vocab, c.vocab, in.stride, 0, GATUN_F32,
+                                           nullptr));
+    for (int64_t n = 0; n < predictions; ++n) CHECK_NEAR(chunk[n], n < in.begin[skipped] ? -77 : whole[n], 0, "log_prob", n);
+    for (int64_t i = 0; i < d_chunk.count(); ++i) CHECK_NEAR(d_chunk[i], d_whole[skipped * c.vocab + i], 0, "d_logits", i);
+  }
+}
+
 TEST(logprob_refuses_bad_arguments) {
   float x[16] = {};
-  const int32_t begin[] = {0, 1, 2}, falling[] = {0, 2, 1}, late[] = {1, 1, 2}, targets[] = {0, 4};
+  const int32_t begin[] = {0, 1, 2}, falling[] = {0, 2, 1}, negative[] = {-1, 1, 2}, targets[] = {0, 4};
   for (const Cpu &cpu : cpus()) {
     const gatun_kernels &k = *cpu.kernels;
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr),
                   "targets[1] is 4, expected 0 to 3");
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, falling, targets, 2, 4, 4, 0, nullptr), "prediction_begin[2] is 1");
-    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, late, targets, 2, 4, 4, 0, nullptr), "prediction_begin[0] is 1");
+    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, negative, targets, 2, 4, 4, 0, nullptr),
+                  "prediction_begin[0] is -1");
     CHECK_INVALID(k.logprob_forward(x, nullptr, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 8, 8, 0, nullptr), "lse is NULL");
     CHECK_INVALID(k.logprob_backward(x, x, x, x, begin, targets, 2, 8, 8, 8, 0, GATUN_BF16, nullptr),
                   "d_logits is logits with rows of 16 bytes, expected");

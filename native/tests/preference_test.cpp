@@ -358,6 +358,27 @@ TEST(equal_values_are_sorted_by_pair) {
   }
 }
 
+TEST(a_chunk_of_pairs_touches_its_own_predictions_alone) {
+  Batch batch(30, 4);
+  batch.group_begin = {0, 2};
+  const int64_t skipped = 2;
+  const gatun_preference_options o = options_for(GATUN_LOSS_SIGMOID);
+  for (const Cpu &cpu : cpus()) {
+    Batch all = batch;
+    all.group_begin = {0, 4};
+    const Output whole = run(*cpu.kernels, all, o);
+    const int64_t predictions = batch.answer_begin.back();
+    Array loss(GATUN_F32, 2), sums(GATUN_F32, 8), d(GATUN_F32, predictions), workspace = workspace_for(*cpu.kernels, predictions, 1);
+    CHECK_OK(cpu.kernels->preference(loss.floats(), sums.floats(), d.floats(), batch.policy.data(), batch.reference.data(), nullptr,
+                                     batch.answer_begin.data() + 2 * skipped, batch.group_begin.data(), batch.pair_scale.data() + skipped, nullptr, 2,
+                                     1, &o, workspace.data(), nullptr));
+    for (int64_t p = 0; p < 2; ++p) CHECK_NEAR(loss[p], whole.loss[skipped + p], 0, "loss", p);
+    for (int64_t n = 0; n < predictions; ++n) {
+      CHECK_NEAR(d[n], n < batch.answer_begin[2 * skipped] ? -77 : whole.d_log_prob[n], 0, "d_log_prob", n);
+    }
+  }
+}
+
 TEST(answers_may_be_empty_and_references_absent_where_unread) {
   Batch batch(28, 2);
   batch.answer_begin = {0, 0, 2, 3, 3};

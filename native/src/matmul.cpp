@@ -65,9 +65,8 @@ constexpr int64_t kFewestTileRows = 48;
 constexpr int64_t kSerialWork = int64_t{1} << 17;
 // Primitives kept. A model needs about 30, its generation loop some more.
 constexpr size_t kMaxProducts = 512;
-// Multiply-adds that moving one element of A or B into a tile costs, as measured.
-constexpr double kF32CopyCost = 16;
-constexpr double kBf16CopyCost = 64;
+// Multiply-adds of bf16 that moving one element of A into a tile costs, as measured; an element of B costs half.
+constexpr double kCopyCost = 64;
 // Elements of k widened at a time on machines without bf16 products.
 constexpr int64_t kWidenedContraction = 512;
 
@@ -100,12 +99,13 @@ int64_t round_up(int64_t a, int64_t b) {
 }
 
 // The tile that makes the product fastest on 2 and on 8 threads, by this model: a tile costs its
-// multiply-adds plus `copy_cost` per element of A and B that it packs; threads take whole tiles.
+// multiply-adds plus kCopyCost per element that it packs; threads take whole tiles.
 // A function of the shape alone. m counts in powers of two, so that the columns of a tile (which
 // are part of a primitive) do not follow every change of the number of tokens.
-Tile cut(int64_t m, int64_t n, double copy_cost) {
+Tile cut(int64_t m, int64_t n) {
   constexpr int64_t kRows[] = {64, 96, 128, 192, 256, 384, 512, 768};
-  constexpr int64_t kColumns[] = {96, 192, 288, 384, 576, 768};  // oneDNN's f32 kernels: 48 wide
+  constexpr int64_t kColumns[] = {128, 192, 256, 384, 576, 768};
+  constexpr int64_t kColumnStep = 64;  // what AMX and AVX-512 kernels take at a time
   const int64_t m_class = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(m)));
   Tile best{};
   double best_cost = 0;
@@ -114,8 +114,8 @@ Tile cut(int64_t m, int64_t n, double copy_cost) {
       const int64_t row_tiles = ceil_div(m_class, max_rows);
       const int64_t column_tiles = ceil_div(n, max_columns);
       const int64_t rows = std::min(m_class, max_rows);
-      const int64_t columns = round_up(ceil_div(n, column_tiles), 48);
-      const double tile_cost = static_cast<double>(rows) * columns + copy_cost * (rows + columns);
+      const int64_t columns = round_up(ceil_div(n, column_tiles), kColumnStep);
+      const double tile_cost = static_cast<double>(rows * columns) + kCopyCost * (static_cast<double>(rows) + 0.5 * static_cast<double>(columns));
       const int64_t tiles = row_tiles * column_tiles;
       double cost = 0;
       for (int64_t threads : {2, 8}) cost += threads * ceil_div(tiles, threads) * tile_cost;
@@ -510,18 +510,18 @@ void matmul(const Product &p) {
   if (p.m == 0 || p.n == 0) return;
   if (p.ab_dtype == GATUN_F32) {
     if (p.m < kFewRows) {
-      run_tiles(p, cut(p.m, p.n, kF32CopyCost), [&p](auto... tile) { few_rows_tile(p, tile...); });
+      run_tiles(p, cut(p.m, p.n), [&p](auto... tile) { few_rows_tile(p, tile...); });
     } else {
       const int64_t threads = p.m * p.n * p.k <= kSerialWork ? 1 : pool_threads();
       run_tiles(p, cut_f32(f32_tiles(), p.m, p.n, threads), [&p](auto... tile) { f32_tile(p, tile...); });
     }
   } else if (has_bf16_products()) {
-    const Tile tile = cut(p.m, p.n, kBf16CopyCost);
+    const Tile tile = cut(p.m, p.n);
     const SequentialScope sequential;  // a primitive is made for as many threads as its maker has
     const Bf16Tiles tiles(p, tile);
     run_tiles(p, tile, [&tiles](auto... t) { tiles.run(t...); });
   } else {
-    run_tiles(p, cut(p.m, p.n, kF32CopyCost), [&p](auto... tile) { widened_tile(p, tile...); });
+    run_tiles(p, cut(p.m, p.n), [&p](auto... tile) { widened_tile(p, tile...); });
   }
 }
 

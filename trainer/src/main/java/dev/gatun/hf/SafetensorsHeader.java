@@ -104,12 +104,11 @@ final class SafetensorsHeader {
     try (JsonParser parser = JSON.createParser(header)) {
       return new SafetensorsHeader(file, data, parser).contents();
     } catch (JsonProcessingException e) {
+      // A number of too many digits has no location.
+      String place =
+          e.getLocation() == null ? "" : " at byte " + offset(e.getLocation().getByteOffset());
       throw new FormatException(
-          file,
-          "header is not valid JSON at byte %d: %s"
-                  .formatted(offset(e.getLocation().getByteOffset()), firstLine(e))
-              + FETCH_AGAIN,
-          e);
+          file, "header is not valid JSON%s: %s".formatted(place, firstLine(e)) + FETCH_AGAIN, e);
     } catch (IOException e) {
       throw new FormatException(file, "header cannot be read: " + Shown.line(e.toString()), e);
     }

@@ -72,6 +72,8 @@ final class WeightsFingerprint {
           .putLong(result.get(ValueLayout.JAVA_LONG, Long.BYTES))
           .putLong(result.get(ValueLayout.JAVA_LONG, 0))
           .array();
+    } catch (LinkageError e) {
+      throw new HashLibraryException(e);
     }
   }
 }

@@ -107,7 +107,7 @@ final class ModelDirectoryTest {
     }
   }
 
-  /** The vectors of "" and "a" are those that xxhsum -H2 prints. */
+  /** XXH3-128 of "" and "a" by xxHash 0.8 itself. */
   @Test
   void hashesAsXxhsum() {
     try (Arena arena = Arena.ofConfined()) {

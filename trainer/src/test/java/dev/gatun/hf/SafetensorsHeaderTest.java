@@ -217,6 +217,14 @@ final class SafetensorsHeaderTest {
     }
   }
 
+  /** The parser's exception has no location then. */
+  @Test
+  void refusesNumbersOfTooManyDigits() {
+    byte[] file = file(header("\"a\":" + entry("F32", "[" + "9".repeat(1001) + "]", "[0,8]")), 8);
+    FormatException e = assertThrows(FormatException.class, () -> parse(file));
+    assertTrue(e.getMessage().contains("header is not valid JSON: "), e.getMessage());
+  }
+
   @Test
   void refusesOtherEncodingsOfJson() {
     for (var charset : List.of(StandardCharsets.UTF_16LE, StandardCharsets.UTF_16BE)) {

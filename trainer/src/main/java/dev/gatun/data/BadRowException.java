@@ -13,4 +13,10 @@ public final class BadRowException extends DataException {
   BadRowException(RowPlace place, String problem, Throwable cause) {
     super(place, problem, cause);
   }
+
+  /** The same, telling also how to go on without the row. */
+  BadRowException withRemedy() {
+    RowPlace place = new RowPlace(path(), line(), byteOffset());
+    return new BadRowException(place, problem() + "; --on_bad_row skip leaves such rows out", this);
+  }
 }

@@ -50,7 +50,7 @@ abstract class RowLoader<T> {
           add(parse(row), tally.get(Finding.ROWS_READ) + 1);
         } catch (BadRowException e) {
           if (onBadRow == OnBadRow.ERROR) {
-            throw e;
+            throw e.withRemedy();
           }
           tally.badRow(e);
         }

@@ -11,9 +11,15 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -175,6 +181,69 @@ final class TrlParityTest {
       assertEquals(metrics.get(number - 1).get("epoch").asDouble(), step.epochsDone(), 1e-12);
     }
     assertEquals(examples.size(), example);
+  }
+
+  /** Tokens and labels of SFT rows; TRL's label -100 is what is not imitated. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "tiny-llama",
+        "tiny-llama-rope3",
+        "tiny-mistral",
+        "tiny-qwen2",
+        "tiny-qwen3",
+        "tiny-gemma2",
+        "tiny-gpt2"
+      })
+  void sftRowsHaveTrlsTokens(String model, @TempDir Path folder) throws IOException {
+    Map<SftOptions, List<JsonNode>> runs = new LinkedHashMap<>();
+    for (JsonNode golden : lines(GOLDENS.resolve(model).resolve("sft_tokens.jsonl"))) {
+      int maxLength = golden.get("max_length").asInt(PairOptions.UNLIMITED);
+      SftOptions options =
+          new SftOptions(
+              "text",
+              golden.get("completion_only").asBoolean()
+                  ? SftOptions.Target.COMPLETION_IF_PROMPTED
+                  : SftOptions.Target.EVERYTHING,
+              maxLength,
+              TruncationMode.valueOf(golden.get("mode").asText().toUpperCase(Locale.ROOT)));
+      runs.computeIfAbsent(options, _ -> new ArrayList<>()).add(golden);
+    }
+    assertEquals(8, runs.size());
+    try (Tokenizer tokenizer = tokenizer(model)) {
+      for (Map.Entry<SftOptions, List<JsonNode>> run : runs.entrySet()) {
+        List<String> rows = run.getValue().stream().map(g -> g.get("row").toString()).toList();
+        Path file = Files.write(folder.resolve("rows.jsonl"), rows);
+        SftDataset dataset =
+            SftDataset.load(List.of(file), tokenizer, run.getKey(), OnBadRow.ERROR, 1);
+        int kept = 0;
+        for (int row = 1; row <= rows.size(); row++) {
+          JsonNode golden = run.getValue().get(row - 1);
+          // TRL keeps a row of which only the first token is imitated, and nothing predicts that.
+          if (golden.get("kept").asBoolean() && predictsSomething(golden.get("labels"))) {
+            SftTokens tokens = dataset.texts().get(kept++);
+            String name = run.getKey() + " " + golden.get("row");
+            assertEquals(row, tokens.row(), name);
+            List<Integer> ids = new ArrayList<>(boxed(tokens.prompt()));
+            ids.addAll(boxed(tokens.completion()));
+            assertEquals(ints(golden.get("input_ids")), ids, name);
+            List<Integer> labels =
+                new ArrayList<>(Collections.nCopies(tokens.prompt().length, -100));
+            labels.addAll(boxed(tokens.completion()));
+            assertEquals(ints(golden.get("labels")), labels, name);
+          }
+        }
+        assertEquals(kept, dataset.texts().size());
+      }
+    }
+  }
+
+  private static boolean predictsSomething(JsonNode labels) {
+    return ints(labels).stream().skip(1).anyMatch(label -> label != -100);
+  }
+
+  private static List<Integer> boxed(int[] ids) {
+    return Arrays.stream(ids).boxed().toList();
   }
 
   private static void assertTokens(JsonNode golden, PairTokens pair, String name) {

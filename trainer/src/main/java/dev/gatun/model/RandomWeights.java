@@ -35,8 +35,7 @@ public final class RandomWeights {
     float[] values = new float[Math.toIntExact(parameter.elementCount())];
     if (parameter.shape().length > 1) {
       boolean intoResidual =
-          config.family() == ModelConfig.Family.GPT2
-              && parameter.name().endsWith("c_proj.weight");
+          config.family() == ModelConfig.Family.GPT2 && parameter.name().endsWith("c_proj.weight");
       double scale = intoResidual ? deviation / Math.sqrt(2.0 * config.numLayers()) : deviation;
       for (int i = 0; i < values.length; i++) {
         values[i] = (float) (scale * random.nextGaussian());

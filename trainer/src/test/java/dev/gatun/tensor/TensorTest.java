@@ -90,6 +90,25 @@ final class TensorTest {
   }
 
   @Test
+  void otherTypesAndRanksOverTheSameMemory() {
+    try (Buffer buffer = Buffer.allocate("slab", 96)) {
+      Tensor x = new Tensor("x", DType.F32, new long[] {2, 3, 4}, buffer, 0);
+      assertEquals("x [2, 12] f32", x.matrix().toString());
+      Tensor heads = x.matrix().columns("heads", 4, 2, 2);
+      assertEquals(12, heads.matrix().rowStride());
+      assertEquals(x.address().address() + 16, heads.matrix().address().address());
+      Tensor narrow = x.reinterpret("narrow", DType.BF16, 2, 24);
+      assertEquals(x.address().address(), narrow.address().address());
+      assertEquals(96, narrow.sizeBytes());
+      assertEquals(
+          "wide [13] f32: does not fit in x [1, 3, 4] f32, which has 48 bytes",
+          messageOf(
+              IllegalArgumentException.class,
+              () -> x.rows(0, 1).reinterpret("wide", DType.F32, 13)));
+    }
+  }
+
+  @Test
   void useAfterCloseNamesTheTensorAndTheBuffer() {
     Buffer buffer = Buffer.allocate("activations", 64);
     Tensor x = new Tensor("x", DType.F32, new long[] {2}, buffer, 0);

@@ -1,6 +1,7 @@
 package dev.gatun.data;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumMap;
 import java.util.List;
@@ -33,7 +34,7 @@ public record DataReport(
   public record Lengths(String part, int minimum, int median, int maximum, long sum) {
     static Lengths of(String part, int[] lengths) {
       int[] sorted = lengths.clone();
-      java.util.Arrays.sort(sorted);
+      Arrays.sort(sorted);
       long sum = 0;
       for (int length : sorted) {
         sum += length;

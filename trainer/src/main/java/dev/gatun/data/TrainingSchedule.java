@@ -79,6 +79,11 @@ public final class TrainingSchedule {
     return Math.ceilDiv(microBatchesPerEpoch(), accumulation);
   }
 
+  /** Different rows that the run trains on: all of them, unless it ends in its first epoch. */
+  public int rowsUsed() {
+    return (int) Math.min(order.rows(), (long) totalSteps * accumulation * microBatchSize);
+  }
+
   /** Epochs that the run begins. */
   public int epochs() {
     return Math.ceilDiv(totalSteps, stepsPerEpoch());

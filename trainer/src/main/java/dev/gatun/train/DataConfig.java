@@ -1,5 +1,7 @@
 package dev.gatun.train;
 
+import dev.gatun.data.OnBadRow;
+import dev.gatun.data.TruncationMode;
 import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.data.SamplingStrategy;
 import dev.gatun.report.EffectiveConfig;
 import java.io.IOException;
 import java.io.UncheckedIOException;

@@ -1,5 +1,8 @@
 package dev.gatun.train;
 
+import dev.gatun.data.OnBadRow;
+import dev.gatun.data.SamplingStrategy;
+import dev.gatun.data.TruncationMode;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import dev.gatun.data.TruncationMode;
 import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;

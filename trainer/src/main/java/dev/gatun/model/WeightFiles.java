@@ -1,0 +1,87 @@
+package dev.gatun.model;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.hf.FormatException;
+import dev.gatun.hf.ModelDirectory;
+import dev.gatun.hf.StoredTensor;
+import dev.gatun.memory.Buffer;
+import dev.gatun.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/** Parameters from and to the weight files of a Hugging Face model directory. */
+public final class WeightFiles {
+  /** What older transformers versions stored besides parameters: tables that are computed. */
+  private static final List<String> COMPUTED =
+      List.of("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias");
+
+  private WeightFiles() {}
+
+  /**
+   * Fills every parameter, converting f32, f16 and bf16 to the slab's type.
+   *
+   * @throws FormatException if a tensor is missing, has another shape, or is not part of the model
+   */
+  public static void read(Backend backend, ModelDirectory directory, Parameters parameters) {
+    Set<String> unread = new HashSet<>(directory.names());
+    for (Parameter parameter : parameters.layout().parameters()) {
+      String name = nameIn(directory, parameter.name());
+      StoredTensor stored = directory.tensor(name);
+      if (!Arrays.equals(stored.shape(), parameter.shape())) {
+        throw new FormatException(
+            directory.path(),
+            "%s has shape %s, expected %s by config.json; the weights belong to another model"
+                .formatted(
+                    name, Arrays.toString(stored.shape()), Arrays.toString(parameter.shape())));
+      }
+      unread.remove(name);
+      copy(backend, parameters.get(parameter.name()), stored);
+    }
+    unread.removeIf(
+        name -> COMPUTED.stream().anyMatch(name::endsWith) || isTiedHead(name, parameters));
+    if (!unread.isEmpty()) {
+      throw new FormatException(
+          directory.path(),
+          "has tensors that config.json does not speak of: %s; the weights belong to another model"
+              .formatted(unread.stream().sorted().limit(5).toList()));
+    }
+  }
+
+  /** A tied head may be stored all the same; the embedding speaks for both, as in transformers. */
+  private static boolean isTiedHead(String name, Parameters parameters) {
+    return name.equals("lm_head.weight") && !parameters.layout().contains(name);
+  }
+
+  /** The first GPT-2 checkpoints lack the {@code transformer.} that all others have. */
+  private static String nameIn(ModelDirectory directory, String name) {
+    String bare = name.startsWith("transformer.") ? name.substring("transformer.".length()) : name;
+    return !directory.names().contains(name) && directory.names().contains(bare) ? bare : name;
+  }
+
+  private static void copy(Backend backend, Tensor target, StoredTensor stored) {
+    if (stored.dtype() == target.dtype()) {
+      backend.upload(target, stored.data());
+      return;
+    }
+    try (Buffer buffer = backend.allocate("conversion", stored.data().byteSize())) {
+      Tensor source = new Tensor(target.name(), stored.dtype(), target.shape(), buffer, 0);
+      backend.upload(source, stored.data());
+      backend.cast(target, source);
+    }
+  }
+
+  /** Writes parameters, with the configuration and tokenizer of the directory they began in. */
+  public static void write(Parameters parameters, ModelDirectory start, Path output) {
+    List<StoredTensor> tensors = new ArrayList<>();
+    for (Parameter parameter : parameters.layout().parameters()) {
+      Tensor tensor = parameters.get(parameter.name());
+      tensors.add(
+          new StoredTensor(parameter.name(), tensor.dtype(), parameter.shape(), tensor.address()));
+    }
+    start.save(output, tensors);
+  }
+}

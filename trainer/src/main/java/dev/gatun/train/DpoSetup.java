@@ -1,0 +1,121 @@
+package dev.gatun.train;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.data.PairTokens;
+import dev.gatun.data.TrainingSchedule;
+import dev.gatun.model.Activations;
+import dev.gatun.model.BatchShape;
+import dev.gatun.model.Decoder;
+import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.PackedBatch;
+import dev.gatun.preference.PairObjective;
+import dev.gatun.preference.PairObjective.Coupling;
+import dev.gatun.report.RunPlan;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Opens, checks and sizes everything a DPO run needs, in the order in which mistakes are cheapest.
+ */
+record DpoSetup(
+    TrainingSetup setup,
+    List<PairTokens> pairs,
+    StepPacker packer,
+    PairObjective objective,
+    @Nullable Reference reference,
+    Activations.Policy keep,
+    Slab slab,
+    RunPlan plan) {
+  static DpoSetup of(DpoConfig config) {
+    Backend backend = TrainingSetup.openBackend(config.run());
+    try {
+      return open(config, backend);
+    } catch (Throwable failure) {
+      backend.close();
+      throw failure;
+    }
+  }
+
+  private static DpoSetup open(DpoConfig config, Backend backend) {
+    TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
+    TrainingData<PairTokens> data = TrainingData.pairs(config, source);
+    List<PairTokens> pairs = data.rows();
+    TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
+
+    Coupling coupling =
+        config.loss().lossType().stream().anyMatch(LossType::sortsMicroBatch)
+            ? Coupling.MICRO_BATCH
+            : Coupling.NONE;
+    StepPacker packer = new StepPacker(pairs, TrainingSetup.tokensPerPack(config.run()), coupling);
+    int chunkRows = TrainingSetup.logitRows(source.config());
+    BatchShape shape = largest(schedule, packer, chunkRows);
+    Decoder decoder = new Decoder(backend, source.config(), data.positions());
+    PairObjective objective =
+        new PairObjective(backend, decoder, LossOptions.of(config.loss()), coupling, chunkRows);
+    Activations.Policy keep =
+        config.run().gradientCheckpointing()
+            ? Activations.Policy.RECOMPUTE
+            : Activations.Policy.KEEP;
+
+    Policy policy =
+        new Policy(
+            backend,
+            source,
+            config.precision(),
+            config.model().dtype(),
+            config.optimizer(),
+            schedule.totalSteps());
+    Reference reference =
+        config.loss().scoresReference()
+            ? Reference.open(config, backend, source, data, policy, decoder, chunkRows, schedule)
+            : null;
+
+    DType dtype = Policy.dtype(config.precision());
+    Slab planner = Slab.planner();
+    DeviceBatch.plan(planner, shape);
+    if (reference != null) {
+      reference.plan(planner, dtype, shape);
+    }
+    objective.plan(planner, dtype, keep, shape);
+    Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+    TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+
+    List<String> notes = new ArrayList<>();
+    notes.add("backend: " + backend.description());
+    notes.addAll(source.config().notes());
+    notes.addAll(data.report());
+    notes.add("reference: " + (reference == null ? "none" : reference.description()));
+    notes.add(
+        MemoryPlan.of(
+                policy, reference == null ? 0 : reference.sizeBytes(), slab.buffer().sizeBytes())
+            .describe());
+    return new DpoSetup(
+        new TrainingSetup(backend, schedule, decoder, policy, config.run()),
+        pairs,
+        packer,
+        objective,
+        reference,
+        keep,
+        slab,
+        TrainingSetup.plan(
+            config.run(),
+            schedule,
+            RunPlan.Rows.PAIRS,
+            MatmulCeiling.measure(backend, dtype),
+            notes));
+  }
+
+  private static BatchShape largest(TrainingSchedule schedule, StepPacker packer, int chunkRows) {
+    BatchShape shape = BatchShape.EMPTY;
+    for (int number = 1; number <= schedule.totalSteps(); number++) {
+      for (StepPacker.Pack pack : packer.packs(schedule.step(number).microBatches())) {
+        PackedBatch batch = packer.batch(pack);
+        shape = shape.max(PairObjective.shape(batch, chunkRows));
+      }
+    }
+    return shape;
+  }
+}

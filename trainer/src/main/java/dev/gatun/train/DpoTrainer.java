@@ -1,0 +1,217 @@
+package dev.gatun.train;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.data.PairTokens;
+import dev.gatun.data.TrainingSchedule;
+import dev.gatun.model.Activations;
+import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.Flops;
+import dev.gatun.model.PackedBatch;
+import dev.gatun.preference.PairObjective;
+import dev.gatun.preference.PairStatistics;
+import dev.gatun.report.MetricName;
+import dev.gatun.report.MetricsListener;
+import dev.gatun.report.RunPlan;
+import dev.gatun.report.RunSummary;
+import dev.gatun.report.StepMetrics;
+import dev.gatun.report.StepWork;
+import dev.gatun.tensor.Slab;
+import dev.gatun.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Trains a policy from preference pairs. {@link #create} reads model and data; {@link #train} runs
+ * the schedule and writes the model:
+ *
+ * <pre>{@code
+ * try (DpoTrainer trainer = DpoTrainer.create(config, List.of(listener))) {
+ *   trainer.train();
+ * }
+ * }</pre>
+ */
+public final class DpoTrainer implements AutoCloseable {
+  private final DpoConfig config;
+  private final List<MetricsListener> listeners;
+  private final TrainingSetup setup;
+  private final List<PairTokens> pairs;
+  private final StepPacker packer;
+  private final PairObjective objective;
+  private final @Nullable Reference reference;
+  private final Activations.Policy keep;
+  private final Slab slab;
+  private final RunPlan plan;
+  private long tokensSeen;
+
+  private DpoTrainer(DpoConfig config, List<MetricsListener> listeners, DpoSetup parts) {
+    this.config = config;
+    this.listeners = listeners;
+    this.setup = parts.setup();
+    this.pairs = parts.pairs();
+    this.packer = parts.packer();
+    this.objective = parts.objective();
+    this.reference = parts.reference();
+    this.keep = parts.keep();
+    this.slab = parts.slab();
+    this.plan = parts.plan();
+  }
+
+  /**
+   * Reads model, reference and data, and allocates everything that training needs.
+   *
+   * @throws dev.gatun.memory.GatunException one line: what is wrong, where, and what to do
+   */
+  public static DpoTrainer create(DpoConfig config, List<MetricsListener> listeners) {
+    return new DpoTrainer(config, listeners, DpoSetup.of(config));
+  }
+
+  /** What the run is about to do. */
+  public RunPlan plan() {
+    return plan;
+  }
+
+  /** Runs all steps and writes the model to the output directory. */
+  public RunSummary train() {
+    if (reference != null && config.loss().precomputeRefLogProbs()) {
+      reference.scoreAll(setup.schedule(), packer, slab);
+    }
+    return setup.loop(plan, listeners).run(this::step);
+  }
+
+  /** Finishes the step under way, then stops and writes the model. Callable from any thread. */
+  public void interrupt() {
+    setup.interrupt();
+  }
+
+  /** Writes the policy as it is now to a model directory. */
+  public void save(Path output) {
+    setup.policy().save(output);
+  }
+
+  Policy policy() {
+    return setup.policy();
+  }
+
+  Backend backend() {
+    return setup.backend();
+  }
+
+  /** One optimizer step: gradients of all its packs, then one update. */
+  private StepMetrics step(TrainingSchedule.Step step) {
+    long begin = System.nanoTime();
+    Backend backend = setup.backend();
+    Policy policy = setup.policy();
+    PairMetrics metrics = new PairMetrics(config.loss().beta(), step.microBatches().size());
+    long tokensComputed = 0;
+    double flops = 0;
+
+    policy.zeroGradients();
+    for (StepPacker.Pack pack : packer.packs(step.microBatches())) {
+      slab.reset(0);
+      PackedBatch packed = packer.batch(pack);
+      DeviceBatch batch = DeviceBatch.upload(backend, slab, packed);
+      Tensor referenceLogProbs = reference == null ? null : reference.logProbs(pack, batch, slab);
+      List<PairStatistics> statistics =
+          objective.accumulate(
+              policy.weights(),
+              policy.gradients(),
+              batch,
+              pack.weights(),
+              referenceLogProbs,
+              keep,
+              slab);
+      for (int i = 0; i < statistics.size(); i++) {
+        metrics.add(pack.microBatches().get(i), statistics.get(i));
+      }
+      tokensComputed += packed.numTokens();
+      flops += Flops.forward(policy.config(), packed).training();
+    }
+    double loss = metrics.loss();
+    if (!Double.isFinite(loss)) {
+      throw new TrainingException(
+          "step %d: loss is %s; rows %s; lower learning_rate or look at these rows"
+              .formatted(step.number(), loss, rowNumbers(step)));
+    }
+    if (step.number() == 1 && startsAsReference()) {
+      StepZeroCheck.check(config.loss(), metrics.pairs());
+    }
+    double norm = policy.update(step.number());
+    if (reference != null) {
+      reference.afterStep(step.number(), config.loss(), policy.parameters());
+    }
+
+    Map<MetricName, Double> values = metrics.values();
+    long tokens = tokens(step);
+    tokensSeen += tokens;
+    values.put(MetricName.GRAD_NORM, norm);
+    values.put(MetricName.LEARNING_RATE, policy.learningRate(step.number()));
+    values.put(MetricName.NUM_TOKENS, (double) tokensSeen);
+    values.put(MetricName.EPOCH, step.epochsDone());
+    return new StepMetrics(
+        step.number(),
+        step.microBatches().size(),
+        values,
+        new StepWork(
+            metrics.pairs().size(),
+            tokens,
+            paddedTokens(step),
+            tokensComputed,
+            flops,
+            System.nanoTime() - begin));
+  }
+
+  private boolean startsAsReference() {
+    return reference != null && config.model().refModelNameOrPath() == null;
+  }
+
+  private List<Long> rowNumbers(TrainingSchedule.Step step) {
+    List<Long> numbers = new ArrayList<>();
+    for (int[] microBatch : step.microBatches()) {
+      for (int row : microBatch) {
+        numbers.add(pairs.get(row).row());
+      }
+    }
+    return numbers;
+  }
+
+  /** Tokens as TRL counts them: each answer with its prompt. */
+  private long tokens(TrainingSchedule.Step step) {
+    long tokens = 0;
+    for (int[] microBatch : step.microBatches()) {
+      for (int row : microBatch) {
+        tokens += pairs.get(row).length() + pairs.get(row).prompt().length;
+      }
+    }
+    return tokens;
+  }
+
+  /** Tokens of the rectangles that hold each micro-batch's answers with their prompts. */
+  private long paddedTokens(TrainingSchedule.Step step) {
+    long tokens = 0;
+    for (int[] microBatch : step.microBatches()) {
+      int longest = 0;
+      for (int row : microBatch) {
+        PairTokens pair = pairs.get(row);
+        longest =
+            Math.max(
+                longest,
+                pair.prompt().length + Math.max(pair.chosen().length, pair.rejected().length));
+      }
+      tokens += 2L * microBatch.length * longest;
+    }
+    return tokens;
+  }
+
+  /** Frees everything. */
+  @Override
+  public void close() {
+    slab.close();
+    if (reference != null) {
+      reference.close();
+    }
+    setup.close();
+  }
+}

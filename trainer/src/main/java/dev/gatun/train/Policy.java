@@ -1,0 +1,164 @@
+package dev.gatun.train;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.hf.ModelConfig;
+import dev.gatun.hf.ModelDirectory;
+import dev.gatun.model.DecoderParameters;
+import dev.gatun.model.ParameterLayout;
+import dev.gatun.model.Parameters;
+import dev.gatun.model.WeightFiles;
+import dev.gatun.optim.AdamW;
+import dev.gatun.optim.Optimizer;
+import dev.gatun.optim.RmsProp;
+import dev.gatun.optim.Sgd;
+import dev.gatun.tensor.DType;
+import java.nio.file.Path;
+
+/**
+ * The model that is trained: weights, gradients and optimizer, each a slab of the same layout, and
+ * the directory that it came from.
+ */
+final class Policy implements AutoCloseable {
+  private final Backend backend;
+  private final ModelDirectory directory;
+  private final ModelConfig config;
+  private final Precision saved;
+  private final Parameters parameters;
+  private final Parameters gradients;
+  private final Optimizer optimizer;
+  private final DecoderParameters weightTensors;
+  private final DecoderParameters gradientTensors;
+  private final OptimizerConfig optimizerConfig;
+  private final long totalSteps;
+
+  /**
+   * @param computed storage type of weights and activations
+   * @param saved type of the weights that are written: f32 if the run's {@code dtype} is, even
+   *     where it computes in bf16
+   */
+  Policy(
+      Backend backend,
+      TrainingSetup.Source source,
+      Precision computed,
+      Precision saved,
+      OptimizerConfig optimizerConfig,
+      long totalSteps) {
+    this.backend = backend;
+    this.directory = source.directory();
+    this.config = source.config();
+    this.saved = saved;
+    this.optimizerConfig = optimizerConfig;
+    this.totalSteps = totalSteps;
+    ParameterLayout layout = ParameterLayout.of(config);
+    parameters = new Parameters(backend, "policy", layout, dtype(computed));
+    gradients = new Parameters(backend, "gradients", layout, DType.F32);
+    optimizer = optimizer();
+    if (parameters.dtype() == DType.F32) {
+      WeightFiles.read(backend, directory, parameters);
+    } else {
+      try (Parameters exact = new Parameters(backend, "f32 weights", layout, DType.F32)) {
+        WeightFiles.read(backend, directory, exact);
+        optimizer.setMaster(exact.all());
+      }
+    }
+    weightTensors = DecoderParameters.of(parameters, config);
+    gradientTensors = DecoderParameters.of(gradients, config);
+  }
+
+  static DType dtype(Precision precision) {
+    return switch (precision) {
+      case FLOAT32 -> DType.F32;
+      case BFLOAT16 -> DType.BF16;
+    };
+  }
+
+  private Optimizer optimizer() {
+    OptimizerConfig o = optimizerConfig;
+    return switch (o.optim()) {
+      case ADAMW_TORCH, ADAMW_TORCH_FUSED ->
+          new AdamW(
+              backend,
+              parameters,
+              gradients,
+              new AdamW.Options(o.adamBeta1(), o.adamBeta2(), o.adamEpsilon(), o.weightDecay()));
+      case RMSPROP ->
+          new RmsProp(
+              backend,
+              parameters,
+              gradients,
+              new RmsProp.Options(
+                  o.rmspropAlpha(), o.rmspropEpsilon(), o.momentum(), o.weightDecay()));
+      case SGD ->
+          new Sgd(backend, parameters, gradients, new Sgd.Options(o.momentum(), o.weightDecay()));
+    };
+  }
+
+  ModelConfig config() {
+    return config;
+  }
+
+  Parameters parameters() {
+    return parameters;
+  }
+
+  DecoderParameters weights() {
+    return weightTensors;
+  }
+
+  DecoderParameters gradients() {
+    return gradientTensors;
+  }
+
+  /** The slab of gradients. */
+  Parameters gradientSlab() {
+    return gradients;
+  }
+
+  /** Bytes of moments and, with bf16 weights, of the low halves of their masters. */
+  long optimizerBytes() {
+    return optimizer.sizeBytes();
+  }
+
+  void zeroGradients() {
+    backend.zero(gradients.all());
+  }
+
+  /** Learning rate of a step, from 1. */
+  double learningRate(long step) {
+    return optimizerConfig.learningRate()
+        * optimizerConfig
+            .lrSchedulerType()
+            .factor(step - 1, optimizerConfig.warmupStepCount(totalSteps), totalSteps);
+  }
+
+  /** Clips and applies the gradients; returns their global norm before clipping. */
+  double update(long step) {
+    double norm = optimizer.step(learningRate(step), optimizerConfig.maxGradNorm());
+    if (!Double.isFinite(norm)) {
+      throw new TrainingException(
+          "step %d: gradient norm is %s; lower learning_rate or look at the data of this step"
+              .formatted(step, norm));
+    }
+    return norm;
+  }
+
+  /** Writes a model directory that transformers loads: weights, config, tokenizer files. */
+  void save(Path output) {
+    if (saved == Precision.FLOAT32 && parameters.dtype() != DType.F32) {
+      try (Parameters exact =
+          new Parameters(backend, "f32 weights", parameters.layout(), DType.F32)) {
+        optimizer.master(exact.all());
+        WeightFiles.write(exact, directory, output);
+      }
+    } else {
+      WeightFiles.write(parameters, directory, output);
+    }
+  }
+
+  @Override
+  public void close() {
+    optimizer.close();
+    gradients.close();
+    parameters.close();
+  }
+}

@@ -1,0 +1,222 @@
+package dev.gatun.train;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.data.SftTokens;
+import dev.gatun.data.TrainingSchedule;
+import dev.gatun.model.Activations;
+import dev.gatun.model.BatchShape;
+import dev.gatun.model.Decoder;
+import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.Flops;
+import dev.gatun.model.PackedBatch;
+import dev.gatun.preference.LikelihoodObjective;
+import dev.gatun.preference.LikelihoodObjective.Statistics;
+import dev.gatun.report.MetricName;
+import dev.gatun.report.MetricsListener;
+import dev.gatun.report.RunPlan;
+import dev.gatun.report.RunSummary;
+import dev.gatun.report.StepMetrics;
+import dev.gatun.report.StepWork;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Trains a model to imitate texts or answers: the step before preference training. As TRL's
+ * SFTTrainer, the loss is the mean over all predicted tokens of an optimizer step, however it is
+ * cut into micro-batches.
+ */
+public final class SftTrainer implements AutoCloseable {
+  private final List<MetricsListener> listeners;
+  private final TrainingSetup setup;
+  private final List<SftTokens> rows;
+  private final int maxTokens;
+  private final LikelihoodObjective objective;
+  private final Activations.Policy keep;
+  private final Slab slab;
+  private final RunPlan plan;
+  private long tokensSeen;
+
+  private SftTrainer(SftConfig config, List<MetricsListener> listeners, Backend backend) {
+    this.listeners = listeners;
+    TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
+    DType dtype = Policy.dtype(config.precision());
+    TrainingData<SftTokens> data = TrainingData.texts(config, source);
+    rows = data.rows();
+    TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
+    maxTokens = TrainingSetup.tokensPerPack(config.run());
+    int chunkRows = TrainingSetup.logitRows(source.config());
+    BatchShape shape = BatchShape.EMPTY;
+    for (int number = 1; number <= schedule.totalSteps(); number++) {
+      for (PackedBatch batch : packs(schedule.step(number))) {
+        shape = shape.max(LikelihoodObjective.shape(batch, chunkRows));
+      }
+    }
+    Decoder decoder = new Decoder(backend, source.config(), data.positions());
+    objective = new LikelihoodObjective(backend, decoder, chunkRows);
+    keep =
+        config.run().gradientCheckpointing()
+            ? Activations.Policy.RECOMPUTE
+            : Activations.Policy.KEEP;
+    Policy policy =
+        new Policy(
+            backend,
+            source,
+            config.precision(),
+            config.model().dtype(),
+            config.optimizer(),
+            schedule.totalSteps());
+    Slab planner = Slab.planner();
+    DeviceBatch.plan(planner, shape);
+    objective.plan(planner, dtype, keep, shape);
+    slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+    TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+    setup = new TrainingSetup(backend, schedule, decoder, policy, config.run());
+
+    List<String> notes = new ArrayList<>();
+    notes.add("backend: " + backend.description());
+    notes.addAll(source.config().notes());
+    notes.addAll(data.report());
+    notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes()).describe());
+    plan =
+        TrainingSetup.plan(
+            config.run(),
+            schedule,
+            RunPlan.Rows.SAMPLES,
+            MatmulCeiling.measure(backend, dtype),
+            notes);
+  }
+
+  /**
+   * Reads model and data, and allocates everything that training needs.
+   *
+   * @throws dev.gatun.memory.GatunException one line: what is wrong, where, and what to do
+   */
+  public static SftTrainer create(SftConfig config, List<MetricsListener> listeners) {
+    Backend backend = TrainingSetup.openBackend(config.run());
+    try {
+      return new SftTrainer(config, listeners, backend);
+    } catch (Throwable failure) {
+      backend.close();
+      throw failure;
+    }
+  }
+
+  /** What the run is about to do. */
+  public RunPlan plan() {
+    return plan;
+  }
+
+  /** Runs all steps and writes the model to the output directory. */
+  public RunSummary train() {
+    return setup.loop(plan, listeners).run(this::step);
+  }
+
+  /** Finishes the step under way, then stops and writes the model. Callable from any thread. */
+  public void interrupt() {
+    setup.interrupt();
+  }
+
+  /** Writes the model as it is now to a model directory. */
+  public void save(Path output) {
+    setup.policy().save(output);
+  }
+
+  private StepMetrics step(TrainingSchedule.Step step) {
+    long begin = System.nanoTime();
+    Policy policy = setup.policy();
+    List<PackedBatch> packs = packs(step);
+    long predictions = packs.stream().mapToLong(PackedBatch::numPredictions).sum();
+    Statistics statistics = Statistics.NONE;
+    double flops = 0;
+
+    policy.zeroGradients();
+    for (PackedBatch packed : packs) {
+      slab.reset(0);
+      DeviceBatch batch = DeviceBatch.upload(setup.backend(), slab, packed);
+      statistics =
+          statistics.plus(
+              objective.accumulate(
+                  policy.weights(),
+                  policy.gradients(),
+                  batch,
+                  (float) (1.0 / predictions),
+                  keep,
+                  slab));
+      flops += Flops.forward(policy.config(), packed).training();
+    }
+    double loss = -statistics.logProb() / predictions;
+    if (!Double.isFinite(loss)) {
+      throw new TrainingException(
+          "step %d: loss is %s; lower learning_rate or look at the data of this step"
+              .formatted(step.number(), loss));
+    }
+    double norm = policy.update(step.number());
+
+    long tokens = packs.stream().mapToLong(PackedBatch::numTokens).sum();
+    tokensSeen += tokens;
+    Map<MetricName, Double> values = new EnumMap<>(MetricName.class);
+    values.put(MetricName.LOSS, loss);
+    values.put(MetricName.GRAD_NORM, norm);
+    values.put(MetricName.LEARNING_RATE, policy.learningRate(step.number()));
+    values.put(MetricName.ENTROPY, statistics.entropy() / predictions);
+    values.put(MetricName.NUM_TOKENS, (double) tokensSeen);
+    values.put(MetricName.MEAN_TOKEN_ACCURACY, (double) statistics.correct() / predictions);
+    values.put(MetricName.EPOCH, step.epochsDone());
+    return new StepMetrics(
+        step.number(),
+        step.microBatches().size(),
+        values,
+        new StepWork(
+            step.microBatches().stream().mapToInt(microBatch -> microBatch.length).sum(),
+            tokens,
+            paddedTokens(step),
+            tokens,
+            flops,
+            System.nanoTime() - begin));
+  }
+
+  /** The rows of a step, packed in order across its micro-batches. */
+  private List<PackedBatch> packs(TrainingSchedule.Step step) {
+    List<PackedBatch> packs = new ArrayList<>();
+    List<PackedBatch.Sequence> sequences = new ArrayList<>();
+    long tokens = 0;
+    for (int[] microBatch : step.microBatches()) {
+      for (int row : microBatch) {
+        SftTokens text = rows.get(row);
+        if (!sequences.isEmpty() && tokens + text.length() > maxTokens) {
+          packs.add(PackedBatch.of(sequences));
+          sequences.clear();
+          tokens = 0;
+        }
+        sequences.add(new PackedBatch.Sequence(text.prompt(), List.of(text.completion())));
+        tokens += text.length();
+      }
+    }
+    packs.add(PackedBatch.of(sequences));
+    return packs;
+  }
+
+  private long paddedTokens(TrainingSchedule.Step step) {
+    long tokens = 0;
+    for (int[] microBatch : step.microBatches()) {
+      int longest = 0;
+      for (int row : microBatch) {
+        longest = Math.max(longest, rows.get(row).length());
+      }
+      tokens += (long) microBatch.length * longest;
+    }
+    return tokens;
+  }
+
+  /** Frees everything. */
+  @Override
+  public void close() {
+    slab.close();
+    setup.close();
+  }
+}

@@ -1,0 +1,156 @@
+package dev.gatun.train;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.data.SampleOrder;
+import dev.gatun.data.TrainingSchedule;
+import dev.gatun.hf.ModelConfig;
+import dev.gatun.hf.ModelDirectory;
+import dev.gatun.hf.Tokenizer;
+import dev.gatun.model.BatchShape;
+import dev.gatun.model.Decoder;
+import dev.gatun.report.MetricsListener;
+import dev.gatun.report.RunPlan;
+import dev.gatun.tensor.DType;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * What every trainer needs, whatever its loss: a backend, a model with its tokenizer, and, once the
+ * data is known, a schedule and a policy.
+ */
+final class TrainingSetup implements AutoCloseable {
+  /** Enough rows to keep matrix products busy, few enough to keep activations small. */
+  private static final int TOKENS_PER_PACK = 2048;
+
+  /** Logits that the head makes at a time, at most, unless one pair has more. */
+  private static final long LOGITS_BYTES = 128L << 20;
+
+  private static final int MIN_LOGIT_ROWS = 64;
+  private static final int MAX_LOGIT_ROWS = 2048;
+
+  private final Backend backend;
+  private final TrainingSchedule schedule;
+  private final Decoder decoder;
+  private final Policy policy;
+  private final RunConfig run;
+  private volatile boolean interrupted;
+
+  /** A model that was opened but not yet loaded. */
+  record Source(ModelDirectory directory, ModelConfig config, Tokenizer tokenizer) {
+    static Source open(Path path) {
+      ModelDirectory directory = ModelDirectory.open(path);
+      return new Source(
+          directory,
+          ModelConfig.parse(directory.config(), path.resolve("config.json")),
+          Tokenizer.open(path));
+    }
+  }
+
+  TrainingSetup(
+      Backend backend, TrainingSchedule schedule, Decoder decoder, Policy policy, RunConfig run) {
+    this.backend = backend;
+    this.schedule = schedule;
+    this.decoder = decoder;
+    this.policy = policy;
+    this.run = run;
+  }
+
+  /**
+   * The backend that a device names.
+   *
+   * @throws ConfigException if this build has none for it; another one is never taken instead
+   */
+  static Backend openBackend(RunConfig run) {
+    return switch (run.device().type()) {
+      case CPU, AUTO -> CpuBackend.create(new CpuOptions(run.threads(), null));
+      case CUDA ->
+          throw new ConfigException(
+              "device",
+              "%s: this build has no CUDA backend; use device cpu or auto".formatted(run.device()));
+    };
+  }
+
+  /** The steps of a run over rows of these lengths, in tokens. */
+  static TrainingSchedule schedule(RunConfig run, int[] lengths) {
+    SampleOrder order =
+        new SampleOrder(
+            run.trainSamplingStrategy(), run.seed(), lengths, run.perDeviceTrainBatchSize());
+    return run.maxSteps() > 0
+        ? TrainingSchedule.ofSteps(
+            order, run.perDeviceTrainBatchSize(), run.gradientAccumulationSteps(), run.maxSteps())
+        : TrainingSchedule.ofEpochs(
+            order,
+            run.perDeviceTrainBatchSize(),
+            run.gradientAccumulationSteps(),
+            run.numTrainEpochs());
+  }
+
+  static RunPlan plan(
+      RunConfig run,
+      TrainingSchedule schedule,
+      RunPlan.Rows rows,
+      double peakFlopsPerSecond,
+      List<String> notes) {
+    long steps = schedule.totalSteps();
+    return new RunPlan(
+        rows,
+        steps,
+        schedule.step(schedule.totalSteps()).epochsDone(),
+        run.rowsPerStep(),
+        run.perDeviceTrainBatchSize(),
+        run.loggingInterval(steps),
+        run.loggingFirstStep(),
+        run.saveStrategy() == SaveStrategy.STEPS ? run.saveInterval(steps) : 0,
+        peakFlopsPerSecond,
+        notes);
+  }
+
+  /** Tokens that are computed together, at most, unless one row has more. */
+  static int tokensPerPack(RunConfig run) {
+    return run.maxTokensPerPack() == 0 ? TOKENS_PER_PACK : run.maxTokensPerPack();
+  }
+
+  /** Prediction rows that the head makes logits for at a time. */
+  static int logitRows(ModelConfig config) {
+    long rows = LOGITS_BYTES / (DType.F32.sizeBytes() * (long) config.vocabSize());
+    return Math.clamp(rows, MIN_LOGIT_ROWS, MAX_LOGIT_ROWS);
+  }
+
+  /** Workspace for every kernel call of a step. */
+  static void reserveWorkspace(Backend backend, ModelConfig config, BatchShape shape) {
+    int columns =
+        Math.max(
+            Math.max(config.vocabSize(), 2 * config.intermediateSize()),
+            Math.max(config.hiddenSize(), config.numHeads() * config.headDim()));
+    backend.reserveWorkspace(Math.max(shape.keyRows(), shape.predictions()), columns);
+  }
+
+  Backend backend() {
+    return backend;
+  }
+
+  TrainingSchedule schedule() {
+    return schedule;
+  }
+
+  Policy policy() {
+    return policy;
+  }
+
+  TrainingLoop loop(RunPlan plan, List<MetricsListener> listeners) {
+    return new TrainingLoop(schedule, run, policy, plan, listeners, () -> interrupted);
+  }
+
+  void interrupt() {
+    interrupted = true;
+  }
+
+  @Override
+  public void close() {
+    policy.close();
+    decoder.close();
+    backend.close();
+  }
+}

@@ -41,11 +41,20 @@ public final class AtomicFiles {
   }
 
   static void write(Path file, long sizeBytes, Content content) {
+    try {
+      requireSpace(file, folderOf(file), sizeBytes);
+      replace(file, content);
+    } catch (IOException e) {
+      throw failure(file, sizeBytes, e);
+    }
+  }
+
+  /** Writes a file beside its place, then puts it there; after a failure nothing is left of it. */
+  static void replace(Path file, Content content) throws IOException {
     Path folder = folderOf(file);
     Path draft =
         folder.resolve(".%s.%d.tmp".formatted(file.getFileName(), ProcessHandle.current().pid()));
     try {
-      requireSpace(file, folder, sizeBytes);
       try (FileChannel channel =
           FileChannel.open(
               draft,
@@ -57,10 +66,7 @@ public final class AtomicFiles {
       }
       Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE);
       force(folder);
-    } catch (IOException e) {
-      delete(draft, e);
-      throw failure(file, sizeBytes, e);
-    } catch (RuntimeException | Error e) {
+    } catch (IOException | RuntimeException | Error e) {
       delete(draft, e);
       throw e;
     }

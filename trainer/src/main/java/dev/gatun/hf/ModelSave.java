@@ -2,6 +2,7 @@ package dev.gatun.hf;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * moment do old and new parts look like one model.
  */
 final class ModelSave {
-  private static final String DRAFT_SUFFIX = ".gatun-save-";
+  static final String DRAFT_PREFIX = ".gatun-save-";
 
   private static final Predicate<String> IS_SHARD =
       Pattern.compile("model-\\d{5}-of-\\d{5}\\.safetensors").asMatchPredicate();
@@ -71,7 +72,7 @@ final class ModelSave {
     }
     Path parent = AtomicFiles.folderOf(directory);
     Files.createDirectories(parent);
-    Path draft = draft(parent, "." + directory.getFileName() + DRAFT_SUFFIX);
+    Path draft = draft(parent, "." + directory.getFileName() + DRAFT_PREFIX);
     try {
       fill(directory, draft);
       Files.move(draft, directory, StandardCopyOption.ATOMIC_MOVE);
@@ -82,26 +83,40 @@ final class ModelSave {
   }
 
   private void update(Path directory) throws IOException {
-    Path draft = draft(directory, DRAFT_SUFFIX);
+    Path draft = draft(directory, DRAFT_PREFIX);
     try {
       fill(directory, draft);
-      Files.deleteIfExists(directory.resolve(Weights.SINGLE_FILE));
-      Files.deleteIfExists(directory.resolve(WeightIndex.FILE_NAME));
-      AtomicFiles.force(directory);
-      List<String> names = new ArrayList<>(smallFiles.keySet());
-      names.addAll(shards.keySet());
-      String last = shards.size() > 1 ? WeightIndex.FILE_NAME : Weights.SINGLE_FILE;
-      names.remove(last);
-      for (String name : names) {
-        publish(draft, directory, name);
-      }
-      deleteOldShards(directory);
-      AtomicFiles.force(directory);
-      publish(draft, directory, last);
-      AtomicFiles.force(directory);
-    } finally {
+    } catch (IOException | RuntimeException | Error e) {
       delete(draft);
+      throw e;
     }
+    try {
+      publish(draft, directory);
+    } catch (IOException e) {
+      throw new WriteException(
+          directory,
+          "is incomplete: %s; the files that are not in place yet are in %s"
+              .formatted(WriteException.reason(e), draft),
+          e);
+    }
+    delete(draft);
+  }
+
+  private void publish(Path draft, Path directory) throws IOException {
+    Files.deleteIfExists(directory.resolve(Weights.SINGLE_FILE));
+    Files.deleteIfExists(directory.resolve(WeightIndex.FILE_NAME));
+    AtomicFiles.force(directory);
+    List<String> names = new ArrayList<>(smallFiles.keySet());
+    names.addAll(shards.keySet());
+    String last = shards.size() > 1 ? WeightIndex.FILE_NAME : Weights.SINGLE_FILE;
+    names.remove(last);
+    for (String name : names) {
+      publish(draft, directory, name);
+    }
+    deleteOldShards(directory);
+    AtomicFiles.force(directory);
+    publish(draft, directory, last);
+    AtomicFiles.force(directory);
   }
 
   private static void publish(Path draft, Path directory, String name) throws IOException {
@@ -109,12 +124,16 @@ final class ModelSave {
   }
 
   private void fill(Path directory, Path draft) throws IOException {
-    AtomicFiles.requireSpace(directory, draft, sizeBytes);
+    AtomicFiles.requireSpace(directory, AtomicFiles.folderOf(draft), sizeBytes);
     for (Map.Entry<String, byte[]> file : smallFiles.entrySet()) {
-      AtomicFiles.write(draft.resolve(file.getKey()), file.getValue());
+      byte[] bytes = file.getValue();
+      AtomicFiles.replace(
+          draft.resolve(file.getKey()),
+          channel -> AtomicFiles.writeFully(channel, ByteBuffer.wrap(bytes)));
     }
     for (Map.Entry<String, List<StoredTensor>> shard : shards.entrySet()) {
-      SafetensorsWriter.write(draft.resolve(shard.getKey()), shard.getValue());
+      AtomicFiles.replace(
+          draft.resolve(shard.getKey()), SafetensorsWriter.content(shard.getValue()));
     }
   }
 

@@ -46,7 +46,8 @@ public final class SafetensorsWriter {
   /**
    * Writes a file, replacing what was there once it is whole and on the disk.
    *
-   * @throws IllegalArgumentException if two tensors have the same name
+   * @throws IllegalArgumentException if two tensors have the same name, or there are so many that
+   *     no reader would take the file
    * @throws WriteException if it cannot be written
    */
   public static void write(Path file, Collection<StoredTensor> tensors) {
@@ -58,14 +59,15 @@ public final class SafetensorsWriter {
       Path file, Collection<StoredTensor> tensors, Map<String, String> metadata) {
     List<StoredTensor> ordered = tensors.stream().sorted(FILE_ORDER).toList();
     byte[] header = header(ordered, metadata);
-    if (header.length > SafetensorsHeader.MAX_HEADER_BYTES) {
-      throw new WriteException(
-          file,
-          "would have a header of %d bytes for %d tensors, but readers take at most %d"
-              .formatted(header.length, ordered.size(), SafetensorsHeader.MAX_HEADER_BYTES));
-    }
     long sizeBytes = SafetensorsHeader.LENGTH_BYTES + header.length + dataBytes(ordered);
     AtomicFiles.write(file, sizeBytes, channel -> write(channel, header, ordered));
+  }
+
+  /** What {@link AtomicFiles} writes for these tensors. */
+  static AtomicFiles.Content content(Collection<StoredTensor> tensors) {
+    List<StoredTensor> ordered = tensors.stream().sorted(FILE_ORDER).toList();
+    byte[] header = header(ordered, Map.of());
+    return channel -> write(channel, header, ordered);
   }
 
   /** Bytes of the data of all tensors together. */
@@ -123,6 +125,11 @@ public final class SafetensorsWriter {
     }
     while (header.size() % ALIGNMENT != 0) {
       header.write(' ');
+    }
+    if (header.size() > SafetensorsHeader.MAX_HEADER_BYTES) {
+      throw new IllegalArgumentException(
+          "the header of %d tensors is %d bytes, but readers take at most %d"
+              .formatted(tensors.size(), header.size(), SafetensorsHeader.MAX_HEADER_BYTES));
     }
     return header.toByteArray();
   }

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SequencedSet;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /** The weights of a model directory: one safetensors file, or an index and its shards. */
 final class Weights implements AutoCloseable {
@@ -166,6 +167,19 @@ final class Weights implements AutoCloseable {
         || Files.exists(folder.resolve("pytorch_model.bin.index.json"))) {
       return looked + "; convert pytorch_model.bin with transformers: load it and save_pretrained";
     }
-    return looked;
+    try (Stream<Path> entries = Files.list(folder)) {
+      return entries
+          .map(entry -> String.valueOf(entry.getFileName()))
+          .filter(name -> name.startsWith(ModelSave.DRAFT_PREFIX))
+          .findFirst()
+          .map(
+              draft ->
+                  looked
+                      + "; a save was interrupted, and what it had yet to put here is in "
+                      + draft)
+          .orElse(looked);
+    } catch (IOException e) {
+      throw new FormatException(folder, "cannot be read: " + WriteException.reason(e), e);
+    }
   }
 }

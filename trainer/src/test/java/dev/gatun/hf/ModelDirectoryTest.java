@@ -13,6 +13,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -177,6 +178,27 @@ final class ModelDirectoryTest {
   }
 
   @Test
+  void aFullDiskChangesNothing() throws IOException {
+    ModelDirectory.save(folder.resolve("old"), CONFIG, List.of(A), Map.of());
+    List<String> before = names(folder);
+    long tooMuch = Files.getFileStore(folder).getUsableSpace() + (64L << 30);
+    // Address space without memory: nothing reads or writes it.
+    MemorySegment huge = MemorySegment.ofAddress(1 << 20).reinterpret(tooMuch);
+    StoredTensor tensor = new StoredTensor("huge", ElementType.U8, new long[] {tooMuch}, huge);
+    for (String name : List.of("old", "new")) {
+      Path out = folder.resolve(name);
+      WriteException e =
+          assertThrows(
+              WriteException.class,
+              () -> ModelDirectory.save(out, CONFIG, List.of(tensor), Map.of()));
+      assertTrue(e.getMessage().startsWith(out + ": needs "), e.getMessage());
+      assertTrue(e.getMessage().contains("are free on the disk of "), e.getMessage());
+    }
+    assertEquals(before, names(folder));
+    ModelDirectory.open(folder.resolve("old")).close();
+  }
+
+  @Test
   void refusesToSaveOverAFile() throws IOException {
     Path out = Files.createFile(folder.resolve("out"));
     WriteException e =
@@ -250,6 +272,27 @@ final class ModelDirectoryTest {
             .contains("looked for model.safetensors and model.safetensors.index.json"));
     Files.createFile(folder.resolve("pytorch_model.bin"));
     assertTrue(refused(folder).getMessage().contains("convert pytorch_model.bin"));
+  }
+
+  /** A folder in the place of a file makes putting it there fail, when all else is written. */
+  @Test
+  void aSaveThatStopsHalfWayDoesNotLoadAndLosesNothing() throws IOException {
+    Path out = saveShards();
+    Files.createDirectories(out.resolve("merges.txt").resolve("in the way"));
+    WriteException e =
+        assertThrows(
+            WriteException.class,
+            () -> ModelDirectory.save(out, CONFIG, List.of(B), Map.of("merges.txt", new byte[1])));
+    assertTrue(e.getMessage().startsWith(out + ": is incomplete: "), e.getMessage());
+    Path draft = out.resolve(".gatun-save-" + ProcessHandle.current().pid());
+    assertTrue(e.getMessage().endsWith("are in " + draft), e.getMessage());
+    assertTrue(Files.exists(draft.resolve("model.safetensors")));
+    assertTrue(refused(out).getMessage().contains("a save was interrupted"));
+
+    Files.delete(out.resolve("merges.txt").resolve("in the way"));
+    Files.delete(out.resolve("merges.txt"));
+    ModelDirectory.save(out, CONFIG, List.of(B), Map.of());
+    assertEquals(List.of("config.json", "model.safetensors"), names(out));
   }
 
   @Test

@@ -67,7 +67,7 @@ public final class WeightFiles {
       backend.upload(target, stored.data());
       return;
     }
-    try (Buffer buffer = backend.allocate("conversion", stored.data().byteSize())) {
+    try (Buffer buffer = backend.allocate("conversion", stored.sizeBytes())) {
       Tensor source = new Tensor(target.name(), stored.dtype(), target.shape(), buffer, 0);
       backend.upload(source, stored.data());
       backend.cast(target, source);

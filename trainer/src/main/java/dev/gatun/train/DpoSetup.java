@@ -30,7 +30,7 @@ record DpoSetup(
     Slab slab,
     RunPlan plan) {
   static DpoSetup of(DpoConfig config) {
-    Backend backend = TrainingSetup.openBackend(config.run());
+    Backend backend = config.run().device().open(config.run().threads());
     try {
       return open(config, backend);
     } catch (Throwable failure) {

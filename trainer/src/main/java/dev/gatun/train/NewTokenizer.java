@@ -2,11 +2,9 @@ package dev.gatun.train;
 
 import dev.gatun.hf.BpeTrainer;
 import dev.gatun.hf.FormatException;
+import dev.gatun.hf.ModelDirectory;
 import dev.gatun.hf.WordSplitting;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -15,33 +13,16 @@ public sealed interface NewTokenizer {
   /** Each file's name and bytes. */
   Map<String, byte[]> files(int maxLength);
 
-  /** That of another model directory, file by file. */
+  /** That of another model directory, with its generation settings. */
   record Copied(Path modelDirectory) implements NewTokenizer {
-    private static final List<String> REQUIRED = List.of("tokenizer.json", "tokenizer_config.json");
-    private static final List<String> OPTIONAL =
-        List.of(
-            "special_tokens_map.json",
-            "added_tokens.json",
-            "chat_template.jinja",
-            "vocab.json",
-            "merges.txt");
-
     @Override
     public Map<String, byte[]> files(int maxLength) {
-      Map<String, byte[]> files = new LinkedHashMap<>();
-      REQUIRED.forEach(name -> files.put(name, read(modelDirectory.resolve(name))));
-      OPTIONAL.stream()
-          .filter(name -> Files.exists(modelDirectory.resolve(name)))
-          .forEach(name -> files.put(name, read(modelDirectory.resolve(name))));
-      return files;
-    }
-
-    private static byte[] read(Path file) {
-      try {
-        return Files.readAllBytes(file);
-      } catch (IOException e) {
-        throw new FormatException(file, "cannot be read: " + e, e);
+      Map<String, byte[]> files = ModelDirectory.sideFiles(modelDirectory);
+      if (!files.containsKey("tokenizer.json")) {
+        throw new FormatException(
+            modelDirectory, "has no tokenizer.json; name a model directory with a tokenizer");
       }
+      return files;
     }
   }
 

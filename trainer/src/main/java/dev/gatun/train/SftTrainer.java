@@ -97,7 +97,7 @@ public final class SftTrainer implements AutoCloseable {
    * @throws dev.gatun.memory.GatunException one line: what is wrong, where, and what to do
    */
   public static SftTrainer create(SftConfig config, List<MetricsListener> listeners) {
-    Backend backend = TrainingSetup.openBackend(config.run());
+    Backend backend = config.run().device().open(config.run().threads());
     try {
       return new SftTrainer(config, listeners, backend);
     } catch (Throwable failure) {

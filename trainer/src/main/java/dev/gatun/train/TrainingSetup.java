@@ -1,8 +1,6 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
-import dev.gatun.backend.CpuBackend;
-import dev.gatun.backend.CpuOptions;
 import dev.gatun.data.SampleOrder;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
@@ -55,21 +53,6 @@ final class TrainingSetup implements AutoCloseable {
     this.decoder = decoder;
     this.policy = policy;
     this.run = run;
-  }
-
-  /**
-   * The backend that a device names.
-   *
-   * @throws ConfigException if this build has none for it; another one is never taken instead
-   */
-  static Backend openBackend(RunConfig run) {
-    return switch (run.device().type()) {
-      case CPU, AUTO -> CpuBackend.create(new CpuOptions(run.threads(), null));
-      case CUDA ->
-          throw new ConfigException(
-              "device",
-              "%s: this build has no CUDA backend; use device cpu or auto".formatted(run.device()));
-    };
   }
 
   /** The steps of a run over rows of these lengths, in tokens. */

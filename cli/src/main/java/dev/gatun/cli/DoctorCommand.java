@@ -1,0 +1,164 @@
+package dev.gatun.cli;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.BackendUnavailableException;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.hf.Tokenizer;
+import dev.gatun.report.Numbers;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code gatun doctor}: shows what this machine and this build can do. */
+final class DoctorCommand implements Command {
+  private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
+  private static final Path MEMORY_INFO = Path.of("/proc/meminfo");
+  private static final Path CACHES = Path.of("/sys/devices/system/cpu/cpu0/cache");
+  private static final Path NVIDIA_DRIVER = Path.of("/proc/driver/nvidia/version");
+
+  /** Flags of {@code /proc/cpuinfo} that decide which kernels are used. */
+  private static final List<String> CPU_FLAGS =
+      List.of("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve");
+
+  static CommandSpec spec() {
+    CommandSpec spec = CommandSpec.wrapWithoutInspection(new DoctorCommand());
+    spec.usageMessage().description("Shows what this machine and this build can do.");
+    spec.addOption(
+        OptionSpec.builder("--output_dir")
+            .paramLabel("DIR")
+            .type(String.class)
+            .description("Also show the free space where models would be written.")
+            .build());
+    return spec;
+  }
+
+  @Override
+  public ExitCode run(ParseResult parsed, Console console) throws IOException {
+    PrintStream out = console.out();
+    Runtime runtime = Runtime.getRuntime();
+    row(out, "gatun", Main.version());
+    row(
+        out,
+        "java",
+        "%s (%s), %s".formatted(Runtime.version(), property("java.vendor"), property("java.home")));
+    row(
+        out,
+        "system",
+        "%s %s, %s".formatted(property("os.name"), property("os.version"), property("os.arch")));
+    Map<String, String> cpu = fields(CPU_INFO);
+    row(
+        out,
+        "cpu",
+        "%s, %d cores for this process"
+            .formatted(
+                cpu.getOrDefault("model name", "model not known"), runtime.availableProcessors()));
+    List<String> features =
+        List.of(cpu.getOrDefault("flags", cpu.getOrDefault("Features", "")).split(" "));
+    row(
+        out,
+        "instructions",
+        String.join(" ", CPU_FLAGS.stream().filter(features::contains).toList()));
+    row(out, "caches", caches());
+    Map<String, String> memory = fields(MEMORY_INFO);
+    row(
+        out,
+        "memory",
+        "%s, %s available; Java heap up to %s"
+            .formatted(
+                kibibytes(memory.get("MemTotal")),
+                kibibytes(memory.get("MemAvailable")),
+                Numbers.bytes(runtime.maxMemory())));
+    row(out, "tokenizer", "Hugging Face tokenizers, " + Tokenizer.libraryFile());
+    String outputDir = parsed.matchedOptionValue("--output_dir", (String) null);
+    if (outputDir != null) {
+      row(out, "output", freeSpace(Flag.path("output_dir", outputDir)));
+    }
+    row(out, "gpu", gpu());
+    try (Backend backend = CpuBackend.create(CpuOptions.DEFAULT)) {
+      row(out, "backend", backend.description());
+    } catch (BackendUnavailableException e) {
+      row(out, "backend", "cpu: not available");
+      throw e;
+    }
+    return ExitCode.OK;
+  }
+
+  private static void row(PrintStream out, String name, String value) {
+    out.printf("%-13s %s%n", name, value);
+  }
+
+  private static String property(String name) {
+    return System.getProperty(name, "?");
+  }
+
+  /** {@code name : value} lines, the first of each name. */
+  private static Map<String, String> fields(Path file) throws IOException {
+    Map<String, String> fields = new LinkedHashMap<>();
+    if (Files.isReadable(file)) {
+      for (String line : Files.readAllLines(file)) {
+        int colon = line.indexOf(':');
+        if (colon > 0) {
+          fields.putIfAbsent(line.substring(0, colon).strip(), line.substring(colon + 1).strip());
+        }
+      }
+    }
+    return fields;
+  }
+
+  private static String kibibytes(@Nullable String text) {
+    return text == null
+        ? "size not known"
+        : Numbers.bytes(Long.parseLong(text.replace("kB", "").strip()) * 1024);
+  }
+
+  private static String caches() throws IOException {
+    if (!Files.isDirectory(CACHES)) {
+      return "not known";
+    }
+    StringBuilder text = new StringBuilder();
+    try (Stream<Path> indexes = Files.list(CACHES)) {
+      for (Path index :
+          indexes
+              .filter(path -> path.getFileName().toString().startsWith("index"))
+              .sorted()
+              .toList()) {
+        String type = Files.readString(index.resolve("type")).strip();
+        if (!type.equals("Instruction")) {
+          text.append(text.isEmpty() ? "" : ", ")
+              .append("L")
+              .append(Files.readString(index.resolve("level")).strip())
+              .append(' ')
+              .append(Files.readString(index.resolve("size")).strip());
+        }
+      }
+    }
+    return text.toString();
+  }
+
+  private static String freeSpace(Path folder) throws IOException {
+    Path existing = folder.toAbsolutePath();
+    while (!Files.exists(existing) && existing.getParent() != null) {
+      existing = existing.getParent();
+    }
+    return "%s: %s free"
+        .formatted(existing, Numbers.bytes(Files.getFileStore(existing).getUsableSpace()));
+  }
+
+  private static String gpu() throws IOException {
+    String driver =
+        Files.isReadable(NVIDIA_DRIVER)
+            ? "NVIDIA driver found (" + Files.readAllLines(NVIDIA_DRIVER).getFirst().strip() + ")"
+            : "no NVIDIA driver (" + NVIDIA_DRIVER + " is not there)";
+    return driver + "; this build has no CUDA backend, so training runs on the CPU";
+  }
+}

@@ -1,0 +1,176 @@
+package dev.gatun.cli;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.model.GenerationOptions;
+import dev.gatun.train.ConfigException;
+import dev.gatun.train.Device;
+import dev.gatun.train.InferenceModel;
+import dev.gatun.train.Precision;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code gatun generate}: continues prompts with a model. */
+final class GenerateCommand implements Command {
+  /** What was asked for. */
+  static final class Request {
+    @Nullable Path model;
+    List<String> prompts = List.of();
+    @Nullable Path promptsFile;
+    int maxNewTokens = 64;
+    double temperature;
+    int topK;
+    double topP = 1;
+    long seed = 42;
+    Precision dtype = Precision.FLOAT32;
+    Device device = Device.AUTO;
+    int threads;
+
+    GenerationOptions options() {
+      try {
+        return new GenerationOptions(maxNewTokens, temperature, topK, topP, seed);
+      } catch (IllegalArgumentException e) {
+        throw new ConfigException("generate", String.valueOf(e.getMessage()));
+      }
+    }
+  }
+
+  private static final FlagSet<Request> FLAGS =
+      new FlagSet<>(
+          List.of(
+              Flag.one(
+                  "model_name_or_path",
+                  Flag.Group.MODEL,
+                  "DIR",
+                  "Hugging Face model directory.",
+                  Flag::path,
+                  (request, value) -> request.model = value),
+              Flag.one(
+                  "dtype",
+                  Flag.Group.MODEL,
+                  "NAME",
+                  "Storage type of weights and activations: float32, bfloat16.",
+                  Flag.choice(Precision.class),
+                  (request, value) -> request.dtype = value),
+              Flag.list(
+                  "prompt",
+                  Flag.Group.DATA,
+                  "TEXT",
+                  "One or more prompts.",
+                  Flag::text,
+                  (request, value) -> request.prompts = value),
+              Flag.one(
+                  "prompts_file",
+                  Flag.Group.DATA,
+                  "FILE",
+                  "Text file with a prompt in each line.",
+                  Flag::path,
+                  (request, value) -> request.promptsFile = value),
+              Flag.one(
+                  "max_new_tokens",
+                  Flag.Group.RUN,
+                  "TOKENS",
+                  "Stop after this many.",
+                  Flag::integer,
+                  (request, value) -> request.maxNewTokens = value),
+              Flag.one(
+                  "temperature",
+                  Flag.Group.RUN,
+                  "NUMBER",
+                  "Logits are divided by it; 0: always the most likely token.",
+                  Flag::number,
+                  (request, value) -> request.temperature = value),
+              Flag.one(
+                  "top_k",
+                  Flag.Group.RUN,
+                  "COUNT",
+                  "Choose among the most likely tokens only; 0: all.",
+                  Flag::integer,
+                  (request, value) -> request.topK = value),
+              Flag.one(
+                  "top_p",
+                  Flag.Group.RUN,
+                  "NUMBER",
+                  "Choose among the tokens that together reach this probability; 1: all.",
+                  Flag::number,
+                  (request, value) -> request.topP = value),
+              Flag.one(
+                  "seed",
+                  Flag.Group.RUN,
+                  "NUMBER",
+                  "Seed of the random choices.",
+                  Flag::longInteger,
+                  (request, value) -> request.seed = value),
+              Flag.one(
+                  "device",
+                  Flag.Group.DEVICE,
+                  "NAME",
+                  "Where to compute: auto, cpu, cuda or cuda:N.",
+                  Flag.named(Device::fromName),
+                  (request, value) -> request.device = value),
+              Flag.one(
+                  "threads",
+                  Flag.Group.DEVICE,
+                  "COUNT",
+                  "CPU threads; 0: all cores.",
+                  Flag::integer,
+                  (request, value) -> request.threads = value)));
+
+  private static final Map<String, String> DEFAULTS =
+      Map.of(
+          "dtype", "float32",
+          "max_new_tokens", "64",
+          "temperature", "0",
+          "top_k", "0",
+          "top_p", "1",
+          "seed", "42",
+          "device", "auto",
+          "threads", "0");
+
+  static CommandSpec spec() {
+    CommandSpec spec = CommandSpec.wrapWithoutInspection(new GenerateCommand());
+    FLAGS.declare(spec, DEFAULTS);
+    spec.usageMessage()
+        .description("Continues prompts with a model; each text is printed after its prompt.")
+        .customSynopsis("gatun generate --model_name_or_path DIR --prompt TEXT... [OPTION]...");
+    return spec;
+  }
+
+  private static List<String> lines(Path file) {
+    try {
+      return Files.readAllLines(file);
+    } catch (IOException e) {
+      throw new ConfigException("prompts_file", "cannot be read as UTF-8 text: " + e);
+    }
+  }
+
+  @Override
+  public ExitCode run(ParseResult parsed, Console console) {
+    Request request = FLAGS.apply(parsed, new Request());
+    if (request.model == null) {
+      throw new ConfigException("model_name_or_path", "is required: a model directory");
+    }
+    List<String> prompts = new ArrayList<>(request.prompts);
+    if (request.promptsFile != null) {
+      prompts.addAll(lines(request.promptsFile));
+    }
+    if (prompts.isEmpty()) {
+      throw new ConfigException("prompt", "is required: one or more texts, or prompts_file");
+    }
+    GenerationOptions options = request.options();
+    try (Backend backend = request.device.open(request.threads);
+        InferenceModel model = InferenceModel.open(request.model, backend, request.dtype)) {
+      List<String> texts = model.generate(prompts, options);
+      for (int i = 0; i < prompts.size(); i++) {
+        console.out().println(prompts.get(i) + texts.get(i));
+      }
+    }
+    return ExitCode.OK;
+  }
+}

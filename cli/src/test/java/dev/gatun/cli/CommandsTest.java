@@ -1,0 +1,224 @@
+package dev.gatun.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The commands themselves, on a model of 150,000 parameters. */
+class CommandsTest {
+  private static final Path GOLDENS =
+      Path.of("..", "trainer", "src", "test", "resources", "goldens");
+  private static final Path MODEL = GOLDENS.resolve("models").resolve("tiny-llama");
+  private static final Path PAIRS = GOLDENS.resolve("data").resolve("parity.standard.jsonl");
+
+  @TempDir Path folder;
+
+  private List<String> dpo(Path model, Path data, String... options) {
+    List<String> args =
+        new ArrayList<>(List.of("dpo", "--model_name_or_path", model.toString(), "--dataset_name"));
+    args.add(data.toString());
+    args.addAll(List.of("--output_dir", output().toString(), "--max_steps", "2"));
+    args.addAll(List.of("--per_device_train_batch_size", "2", "--logging_steps", "1"));
+    args.addAll(List.of(options));
+    return args;
+  }
+
+  private Path output() {
+    return folder.resolve("out");
+  }
+
+  private Path rows(String lines) throws IOException {
+    return Files.writeString(folder.resolve("rows.jsonl"), lines);
+  }
+
+  private void refused(ExitCode exit, String message, List<String> args) {
+    Cli cli = Cli.run(args);
+    assertEquals(exit, cli.exit(), cli.err());
+    assertTrue(cli.error().contains(message), cli.error());
+    assertFalse(Files.exists(output().resolve("config.json")), "a model was written");
+    assertFalse(Files.exists(output().resolve("model.safetensors")), "weights were written");
+  }
+
+  @Test
+  void dpoTrainsAndWritesModelAndMetrics() throws IOException {
+    Cli cli = Cli.run(dpo(MODEL, PAIRS));
+    assertEquals(ExitCode.OK, cli.exit(), cli.err());
+    assertTrue(cli.out().contains("beta: 0.1\n"), cli.out());
+    assertTrue(cli.out().contains("step 2/2  loss "), cli.out());
+    assertTrue(cli.out().contains("model saved to " + output()), cli.out());
+    assertTrue(Files.exists(output().resolve("model.safetensors")));
+    List<String> lines = Files.readAllLines(output().resolve("metrics.jsonl"));
+    assertEquals(3, lines.size());
+    // Policy and reference are the same model: ln 2, to the rounding of f32.
+    JsonNode first = new ObjectMapper().readTree(lines.getFirst());
+    assertEquals(Math.log(2), first.get("loss").asDouble(), 1e-7);
+    assertEquals(0, first.get("rewards/margins").asDouble());
+  }
+
+  @Test
+  void anOutputFolderWithAModelIsKept() {
+    assertEquals(ExitCode.OK, Cli.run(dpo(MODEL, PAIRS)).exit());
+    Cli again = Cli.run(dpo(MODEL, PAIRS));
+    assertEquals(ExitCode.USAGE, again.exit());
+    assertTrue(again.error().contains("already holds a model"), again.error());
+    assertEquals(ExitCode.OK, Cli.run(dpo(MODEL, PAIRS, "--overwrite_output_dir")).exit());
+  }
+
+  @Test
+  void aModelIsMadeTrainedAndAsked() throws IOException {
+    Path text = Files.writeString(folder.resolve("text"), "the cat and the dog\n".repeat(50));
+    String start = folder.resolve("start").toString();
+    Cli init =
+        Cli.run(
+            "init",
+            "--output_dir",
+            start,
+            "--tokenizer_text",
+            text.toString(),
+            "--vocab_size",
+            "270",
+            "--num_hidden_layers",
+            "1");
+    assertEquals(ExitCode.OK, init.exit(), init.err());
+    assertTrue(init.out().matches("(?s).*a new model of [0-9,]+ parameters.*"), init.out());
+    Path rows = rows("{\"text\": \"the cat and the dog\"}\n".repeat(8));
+    Cli sft =
+        Cli.run(
+            "sft",
+            "--model_name_or_path",
+            start,
+            "--dataset_name",
+            rows.toString(),
+            "--output_dir",
+            output().toString(),
+            "--max_steps",
+            "2");
+    assertEquals(ExitCode.OK, sft.exit(), sft.err());
+    String[] generate = {
+      "generate",
+      "--model_name_or_path",
+      output().toString(),
+      "--prompt",
+      "the cat",
+      "the dog",
+      "--max_new_tokens",
+      "4",
+      "--temperature",
+      "1",
+      "--seed",
+      "3"
+    };
+    Cli generated = Cli.run(generate);
+    assertEquals(ExitCode.OK, generated.exit(), generated.err());
+    assertTrue(generated.out().startsWith("the cat"), generated.out());
+    assertEquals(generated.out(), Cli.run(generate).out());
+  }
+
+  @Test
+  void aMissingModelIsInput() {
+    refused(ExitCode.INPUT, "none: does not exist", dpo(folder.resolve("none"), PAIRS));
+  }
+
+  @Test
+  void tornWeightsAreInput() throws IOException {
+    Path torn = Files.createDirectory(folder.resolve("torn"));
+    try (Stream<Path> files = Files.list(MODEL)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, torn.resolve(file.getFileName()));
+      }
+    }
+    try (FileChannel weights =
+        FileChannel.open(torn.resolve("model.safetensors"), StandardOpenOption.WRITE)) {
+      weights.truncate(weights.size() / 2);
+    }
+    refused(ExitCode.INPUT, "model.safetensors: ", dpo(torn, PAIRS));
+  }
+
+  @Test
+  void wrongDataIsInput() throws IOException {
+    refused(ExitCode.INPUT, "rows.jsonl: holds no row", dpo(MODEL, rows("")));
+    refused(
+        ExitCode.INPUT,
+        "rows.jsonl:2 (byte 49): the row has no \"chosen\"",
+        dpo(
+            MODEL,
+            rows(
+                """
+                {"prompt": "a", "chosen": " b", "rejected": "c"}
+                {"prompt": "a", "rejected": " c"}
+                """)));
+    refused(ExitCode.INPUT, "rows.jsonl:1", dpo(MODEL, rows("{\"prompt\": 1}\n")));
+    refused(ExitCode.INPUT, "nothing.jsonl: no such", dpo(MODEL, folder.resolve("nothing.jsonl")));
+  }
+
+  @Test
+  void cudaIsNotReplacedByAnotherDevice() {
+    refused(
+        ExitCode.BACKEND,
+        "device cuda:1: this build has no CUDA backend",
+        dpo(MODEL, PAIRS, "--device", "cuda:1"));
+  }
+
+  /** A full disk, as the kernel's own stand-in for one reports it. */
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void aFullDiskIsOutputAndLeavesNoModel() throws IOException {
+    Files.createDirectory(output());
+    Files.createSymbolicLink(output().resolve("metrics.jsonl"), Path.of("/dev/full"));
+    refused(ExitCode.OUTPUT, "metrics.jsonl: cannot write metrics: ", dpo(MODEL, PAIRS));
+  }
+
+  @Test
+  void anOutputThatIsAFileIsOutput() throws IOException {
+    Files.writeString(output(), "a file");
+    refused(ExitCode.OUTPUT, "cannot make the output folder", dpo(MODEL, PAIRS));
+  }
+
+  @Test
+  @DisabledOnOs(OS.WINDOWS)
+  void aTerminatedRunFinishesItsStepAndSaves() throws Exception {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                ProcessHandle.current().info().command().orElse("java"),
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+    command.addAll(dpo(MODEL, PAIRS, "--overwrite_output_dir"));
+    command.set(command.indexOf("--max_steps") + 1, "1000000");
+    Path log = folder.resolve("log");
+    Process process =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+    try {
+      while (!Files.readString(log).contains("step 1/")) {
+        assertTrue(process.isAlive(), Files.readString(log));
+        Thread.sleep(50);
+      }
+      process.destroy(); // SIGTERM
+      assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running");
+    } finally {
+      process.destroyForcibly();
+    }
+    assertEquals(128 + 15, process.exitValue(), Files.readString(log));
+    assertTrue(Files.readString(log).contains("interrupted after "), Files.readString(log));
+    assertTrue(Files.exists(output().resolve("model.safetensors")));
+  }
+}

@@ -1,0 +1,84 @@
+package dev.gatun.train;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.gatun.backend.Backend;
+import dev.gatun.hf.ModelConfig;
+import dev.gatun.hf.ModelDirectory;
+import dev.gatun.hf.StoredTensor;
+import dev.gatun.hf.Tokenizer;
+import dev.gatun.model.Parameter;
+import dev.gatun.model.ParameterLayout;
+import dev.gatun.model.Parameters;
+import dev.gatun.model.RandomWeights;
+import dev.gatun.tensor.DType;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/** Makes a model directory where there was none: configuration, tokenizer and random weights. */
+public final class ModelInit {
+  private ModelInit() {}
+
+  /**
+   * Writes the directory, all of it or nothing.
+   *
+   * @param seed of the weights
+   * @return the number of parameters
+   * @throws ConfigException if {@code output} already holds a model
+   */
+  public static long write(NewModel model, NewTokenizer tokenizer, long seed, Path output) {
+    if (Files.exists(output.resolve("config.json"))) {
+      throw new ConfigException(
+          "output_dir", output + " already holds a model; name another folder");
+    }
+    Map<String, byte[]> files = tokenizer.files(model.maxPositionEmbeddings());
+    ObjectNode json = configFor(model, files);
+    ModelConfig config = ModelConfig.parse(json, output.resolve("config.json"));
+    ParameterLayout layout = ParameterLayout.of(config);
+    try (Backend backend = Device.CPU.open(0);
+        Parameters parameters = new Parameters(backend, "new weights", layout, DType.F32)) {
+      RandomWeights.fill(backend, parameters, config, NewModel.INITIALIZER_RANGE, seed);
+      List<StoredTensor> tensors = new ArrayList<>();
+      for (Parameter parameter : layout.parameters()) {
+        tensors.add(
+            new StoredTensor(
+                parameter.name(),
+                DType.F32,
+                parameter.shape(),
+                parameters.get(parameter.name()).address()));
+      }
+      ModelDirectory.save(output, json, tensors, files);
+    }
+    return layout.parameterCount();
+  }
+
+  /** The configuration, with size and special tokens of the tokenizer in these files. */
+  private static ObjectNode configFor(NewModel model, Map<String, byte[]> files) {
+    try {
+      Path folder = Files.createTempDirectory("gatun-tokenizer-");
+      try {
+        for (Map.Entry<String, byte[]> file : files.entrySet()) {
+          Files.write(folder.resolve(file.getKey()), file.getValue());
+        }
+        try (Tokenizer tokenizer = Tokenizer.open(folder)) {
+          return model.config(
+              tokenizer.vocabSize(),
+              tokenizer.bosTokenId(),
+              tokenizer.eosTokenId(),
+              tokenizer.padTokenId());
+        }
+      } finally {
+        for (String name : files.keySet()) {
+          Files.deleteIfExists(folder.resolve(name));
+        }
+        Files.deleteIfExists(folder);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot unpack a tokenizer to a temporary folder: " + e, e);
+    }
+  }
+}

@@ -12,8 +12,6 @@ import dev.gatun.report.MetricsListener;
 import dev.gatun.report.StepMetrics;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,19 +22,22 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Every recorded TRL run, trained again: metrics of all steps, gradients of the first, weights
  * after the last. The table of worst differences goes to {@code target/parity.md}.
  */
 class GoldenRunsTest {
-  private static final Path GOLDENS = Path.of("src/test/resources/goldens");
   private static final ObjectMapper JSON = new ObjectMapper();
+  private static final Path GOLDENS = Path.of("src/test/resources/goldens");
 
   /**
    * Relative difference that is allowed in f32 over 20 steps at learning rate 1e-3, and at step 1.
@@ -45,6 +46,22 @@ class GoldenRunsTest {
   private static final double TOLERANCE = 1e-5;
 
   private static final double TOLERANCE_FIRST_STEP = 1e-6;
+
+  /**
+   * What TRL differs from itself by where that is more: the same runs with another attention kernel
+   * ({@code benchmarks/peers/measure_noise.py}). Some cases amplify rounding (discopop divides by a
+   * temperature of 0.05), and the gradient of a key bias is nearly zero by the symmetry of softmax,
+   * so that AdamW turns its rounding into steps. Two correct implementations are as far from each
+   * other as either is from the truth, each in its own direction; hence a factor.
+   */
+  private static final JsonNode NOISE = read(GOLDENS.resolve("noise.json"));
+
+  private static final double NOISE_FACTOR = 4;
+
+  /**
+   * For key biases, {@code NOISE_FACTOR} times the worst of TRL's own: tiny-gpt2/sigmoid, 2.5e-3.
+   */
+  private static final double KEY_BIAS_TOLERANCE = 1e-2;
 
   /** What runs here in another precision, or by intent computes something else. */
   private static final Set<String> OTHER = Set.of("amp", "bf16", "sigmoid-ls0.1");
@@ -85,21 +102,61 @@ class GoldenRunsTest {
     }
   }
 
+  /**
+   * The recorded runs in low precision, on two models: their losses leave the f32 run's by
+   * rounding, and ours may leave it by no more than twice as much at the worst step.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"tiny-llama/amp", "tiny-llama/bf16", "tiny-qwen2/amp", "tiny-qwen2/bf16"})
+  void lowPrecisionStaysWithinItsNoise(String run) throws IOException {
+    Path folder = GOLDENS.resolve(run);
+    List<Double> exact = losses(folder.resolveSibling("sigmoid"));
+    List<Double> golden = losses(folder);
+    List<StepMetrics> steps = new ArrayList<>();
+    JsonNode arguments = read(folder.resolve("run.json")).get("args");
+    DpoConfig config = GoldenConfigs.of(arguments, GOLDENS, temp.resolve("low"));
+    try (DpoTrainer trainer = DpoTrainer.create(config, List.of(collecting(steps)))) {
+      trainer.train();
+    }
+    double noise = 0;
+    double difference = 0;
+    for (int i = 0; i < steps.size(); i++) {
+      double expected = exact.get(i);
+      noise = Math.max(noise, Math.abs(golden.get(i) - expected) / expected);
+      difference =
+          Math.max(difference, Math.abs(steps.get(i).value(MetricName.LOSS) - expected) / expected);
+    }
+    assertTrue(
+        difference <= 2 * noise,
+        "loss differs by %.2e, TRL's by %.2e".formatted(difference, noise));
+    WORST.computeIfAbsent(run, _ -> new TreeMap<>()).put("loss", difference);
+  }
+
+  private static List<Double> losses(Path run) throws IOException {
+    List<Double> losses = new ArrayList<>();
+    for (String line : Files.readAllLines(run.resolve("metrics.jsonl"))) {
+      losses.add(JSON.readTree(line).get("loss").asDouble());
+    }
+    return losses;
+  }
+
+  private static MetricsListener collecting(List<StepMetrics> steps) {
+    return new MetricsListener() {
+      @Override
+      public void onStep(StepMetrics metrics) {
+        steps.add(metrics);
+      }
+    };
+  }
+
   private void compare(Path run, String label) throws IOException {
     JsonNode arguments = read(run.resolve("run.json")).get("args");
     List<StepMetrics> steps = new ArrayList<>();
-    MetricsListener collect =
-        new MetricsListener() {
-          @Override
-          public void onStep(StepMetrics metrics) {
-            steps.add(metrics);
-          }
-        };
     Map<String, Double> worst = new TreeMap<>();
     WORST.put(label, worst);
     Path output = temp.resolve(label.replace('/', '-'));
     DpoConfig config = GoldenConfigs.of(arguments, GOLDENS, output);
-    try (DpoTrainer trainer = DpoTrainer.create(config, List.of(collect))) {
+    try (DpoTrainer trainer = DpoTrainer.create(config, List.of(collecting(steps)))) {
       trainer.train();
       compareMetrics(run, steps, worst);
       compareWeights(run, trainer, worst);
@@ -111,11 +168,20 @@ class GoldenRunsTest {
         compareGradients(run, trainer, worst);
       }
     }
+    JsonNode noise = NOISE.path(label);
     for (var entry : worst.entrySet()) {
-      double tolerance = entry.getKey().startsWith("step 1") ? TOLERANCE_FIRST_STEP : TOLERANCE;
+      double tolerance =
+          switch (entry.getKey()) {
+            case String key when key.startsWith("step 1") -> TOLERANCE_FIRST_STEP;
+            case "weights" -> TOLERANCE;
+            case "key biases" -> KEY_BIAS_TOLERANCE;
+            default -> Math.max(TOLERANCE, NOISE_FACTOR * noise.path(entry.getKey()).asDouble());
+          };
       assertTrue(
           entry.getValue() <= tolerance,
-          () -> "%s: %s differs by %.2e".formatted(label, entry.getKey(), entry.getValue()));
+          () ->
+              "%s: %s differs by %.2e, tolerated %.2e"
+                  .formatted(label, entry.getKey(), entry.getValue(), tolerance));
     }
   }
 
@@ -152,7 +218,8 @@ class GoldenRunsTest {
         l2 += (double) value * value;
       }
       double expected = golden.get("l2").asDouble();
-      worst.merge("weights", Math.abs(Math.sqrt(l2) - expected) / expected, Math::max);
+      worst.merge(
+          weightColumn(parameter), Math.abs(Math.sqrt(l2) - expected) / expected, Math::max);
     }
     Path file = run.resolve("final.safetensors");
     if (Files.exists(file)) {
@@ -164,10 +231,16 @@ class GoldenRunsTest {
                       .backend()
                       .downloadF32(trainer.policy().parameters().get(parameter.name())),
                   floats(weights, parameter.name()));
-          worst.merge("weights", difference, Math::max);
+          worst.merge(weightColumn(parameter), difference, Math::max);
         }
       }
     }
+  }
+
+  private static String weightColumn(Parameter parameter) {
+    boolean keyBias =
+        parameter.name().endsWith("k_proj.bias") || parameter.name().endsWith("c_attn.bias");
+    return keyBias ? "key biases" : "weights";
   }
 
   private static void compareGradients(Path run, DpoTrainer trainer, Map<String, Double> worst) {
@@ -197,9 +270,7 @@ class GoldenRunsTest {
   }
 
   private static float[] floats(SafetensorsFile file, String name) {
-    return file.tensor(name)
-        .data()
-        .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN));
+    return file.tensor(name).toFloats();
   }
 
   private static JsonNode read(Path file) {
@@ -216,8 +287,9 @@ class GoldenRunsTest {
 
   @AfterAll
   static void writeTable() throws IOException {
-    Set<String> columns = new java.util.TreeSet<>();
+    Set<String> columns = new TreeSet<>();
     WORST.values().forEach(row -> columns.addAll(row.keySet()));
+    columns.removeIf(column -> column.startsWith("step 1") && !column.equals("step 1 grad_norm"));
     StringBuilder table = new StringBuilder("| run |");
     columns.forEach(column -> table.append(' ').append(column).append(" |"));
     table.append("\n|---|").append("---|".repeat(columns.size())).append('\n');

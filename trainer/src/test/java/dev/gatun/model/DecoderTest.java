@@ -1,0 +1,143 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.hf.ModelConfig;
+import dev.gatun.hf.ModelDirectory;
+import dev.gatun.model.PackedBatch.Sequence;
+import dev.gatun.preference.LikelihoodObjective;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Sharing a prompt, and caching keys and values, change nothing but the work. */
+class DecoderTest {
+  private static final Path MODELS = Path.of("src/test/resources/goldens/models");
+
+  private static int[] random(Random random, int length) {
+    return random.ints(length, 0, 512).toArray();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "tiny-llama",
+        "tiny-llama-rope3",
+        "tiny-mistral",
+        "tiny-qwen2",
+        "tiny-qwen3",
+        "tiny-gemma2",
+        "tiny-gpt2"
+      })
+  void aSharedPromptGivesTheGradientsOfTwoWholeTexts(String name) {
+    Random random = new Random(1);
+    int[] prompt = random(random, 37);
+    int[] chosen = random(random, 19);
+    int[] rejected = random(random, 42);
+    try (CpuBackend backend = CpuBackend.create(new CpuOptions(1, null));
+        Loaded model = Loaded.open(backend, name)) {
+      float[] shared = model.gradients(List.of(new Sequence(prompt, List.of(chosen, rejected))));
+      float[] apart =
+          model.gradients(
+              List.of(
+                  new Sequence(prompt, List.of(chosen)), new Sequence(prompt, List.of(rejected))));
+      double difference = 0;
+      double norm = 0;
+      for (int i = 0; i < shared.length; i++) {
+        difference += Math.pow((double) shared[i] - apart[i], 2);
+        norm += Math.pow(apart[i], 2);
+      }
+      // Another order of some sums over about 100 rows: a few f32 roundings.
+      assertTrue(Math.sqrt(difference / norm) < 1e-6, () -> name);
+      assertTrue(norm > 0);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"tiny-llama", "tiny-mistral", "tiny-qwen3", "tiny-gemma2", "tiny-gpt2"})
+  void aCacheGivesTheTokensOfWholePasses(String name) {
+    Random random = new Random(2);
+    List<int[]> prompts = List.of(random(random, 9), random(random, 1), random(random, 30));
+    try (CpuBackend backend = CpuBackend.create(new CpuOptions(1, null));
+        Loaded model = Loaded.open(backend, name)) {
+      Generator generator = new Generator(backend, model.config, model.weights);
+      List<int[]> together = generator.generate(prompts, GenerationOptions.greedy(12));
+      for (int i = 0; i < prompts.size(); i++) {
+        // One token at a time from the whole text so far: nothing is read from a cache.
+        int[] text = prompts.get(i);
+        for (int token : together.get(i)) {
+          int next = generator.generate(List.of(text), GenerationOptions.greedy(1)).getFirst()[0];
+          assertEquals(next, token, name + ", prompt " + i + " at " + text.length);
+          text = Arrays.copyOf(text, text.length + 1);
+          text[text.length - 1] = token;
+        }
+      }
+      GenerationOptions sampled = new GenerationOptions(8, 1.0, 50, 0.9, 7);
+      assertArrayEquals(
+          generator.generate(prompts, sampled).getFirst(),
+          generator.generate(prompts.subList(0, 1), sampled).getFirst(),
+          "a prompt's sample does not depend on its neighbours");
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> generator.generate(List.of(new int[0]), GenerationOptions.greedy(1)));
+    }
+  }
+
+  private record Loaded(
+      CpuBackend backend, ModelConfig config, Parameters weights, Parameters gradients)
+      implements AutoCloseable {
+    static Loaded open(CpuBackend backend, String name) {
+      Path path = MODELS.resolve(name);
+      ModelConfig config = ModelConfig.read(path.resolve("config.json"));
+      ParameterLayout layout = ParameterLayout.of(config);
+      Parameters weights = new Parameters(backend, "weights", layout, DType.F32);
+      try (ModelDirectory directory = ModelDirectory.open(path)) {
+        WeightFiles.read(backend, directory, weights);
+      }
+      return new Loaded(
+          backend, config, weights, new Parameters(backend, "gradients", layout, DType.F32));
+    }
+
+    /** Gradients of the log-likelihood of all answers, each sequence in a batch of its own. */
+    float[] gradients(List<Sequence> sequences) {
+      backend.zero(gradients.all());
+      try (Decoder decoder = new Decoder(backend, config, 512)) {
+        LikelihoodObjective objective = new LikelihoodObjective(backend, decoder, 16);
+        for (Sequence sequence : sequences) {
+          PackedBatch batch = PackedBatch.of(List.of(sequence));
+          BatchShape shape = LikelihoodObjective.shape(batch, 16);
+          Slab planner = Slab.planner();
+          DeviceBatch.plan(planner, shape);
+          objective.plan(planner, DType.F32, Activations.Policy.KEEP, shape);
+          backend.reserveWorkspace(shape.keyRows(), 1024);
+          try (Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()))) {
+            objective.accumulate(
+                DecoderParameters.of(weights, config),
+                DecoderParameters.of(gradients, config),
+                DeviceBatch.upload(backend, slab, batch),
+                1,
+                Activations.Policy.KEEP,
+                slab);
+          }
+        }
+      }
+      return backend.downloadF32(gradients.all());
+    }
+
+    @Override
+    public void close() {
+      weights.close();
+      gradients.close();
+    }
+  }
+}

@@ -23,23 +23,30 @@ final class Arguments {
    *
    * @throws ConfigException for a command or an option that does not exist, with the one meant
    */
-  static String[] normalize(String[] args, CommandLine commands) {
+  static String[] normalize(String[] args, CommandLine program) {
+    CommandLine commands = program;
     CommandSpec spec = commands.getCommandSpec();
     List<String> normal = new ArrayList<>();
-    boolean inCommand = false;
+    // Commands are named one behind the other; what follows an option's name is its value.
+    boolean commandExpected = true;
     for (String arg : args) {
-      if (!inCommand && !arg.startsWith("-")) {
+      if (commandExpected && !arg.startsWith("-")) {
         CommandLine command = commands.getSubcommands().get(arg);
         if (command == null) {
           throw new ConfigException(
               "command",
-              "there is no %s%s; gatun --help lists them"
-                  .formatted(arg, DidYouMean.hint(arg, commands.getSubcommands().keySet())));
+              "there is no %s%s; %s --help lists them"
+                  .formatted(
+                      arg,
+                      DidYouMean.hint(arg, commands.getSubcommands().keySet()),
+                      spec.qualifiedName()));
         }
         spec = command.getCommandSpec();
-        inCommand = true;
+        commands = command;
+        commandExpected = !command.getSubcommands().isEmpty();
         normal.add(arg);
       } else if (arg.startsWith("--") && arg.length() > 2) {
+        commandExpected &= spec.parent() == null;
         normal.add(option(arg, spec));
       } else {
         normal.add(arg);

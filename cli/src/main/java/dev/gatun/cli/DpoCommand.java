@@ -40,7 +40,7 @@ final class DpoCommand implements Command {
     DpoConfig.Builder builder = DpoConfig.builder();
     Console shown = options.apply(parsed, builder, console);
     DpoConfig config = builder.build();
-    shown.out().print(EffectiveConfig.yaml(config));
+    shown.settings().print(EffectiveConfig.yaml(config));
     try (RunOutput output = RunOutput.open(config.run(), shown);
         DpoTrainer trainer = DpoTrainer.create(config, output.listeners());
         Interruption _ = new Interruption(trainer::interrupt)) {

@@ -1,15 +1,15 @@
 package dev.gatun.cli;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.cli.TextFiles.Answered;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.Device;
 import dev.gatun.train.InferenceModel;
 import dev.gatun.train.Precision;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -31,14 +31,8 @@ final class GenerateCommand implements Command {
     Precision dtype = Precision.FLOAT32;
     Device device = Device.AUTO;
     int threads;
-
-    GenerationOptions options() {
-      try {
-        return new GenerationOptions(maxNewTokens, temperature, topK, topP, seed);
-      } catch (IllegalArgumentException e) {
-        throw new ConfigException("generate", String.valueOf(e.getMessage()));
-      }
-    }
+    int numReturnSequences = 1;
+    @Nullable Path outputFile;
   }
 
   private static final FlagSet<Request> FLAGS =
@@ -108,6 +102,20 @@ final class GenerateCommand implements Command {
                   Flag::longInteger,
                   (request, value) -> request.seed = value),
               Flag.one(
+                  "num_return_sequences",
+                  Flag.Group.RUN,
+                  "COUNT",
+                  "Texts per prompt.",
+                  Flag::integer,
+                  (request, value) -> request.numReturnSequences = value),
+              Flag.one(
+                  "output_file",
+                  Flag.Group.RUN,
+                  "FILE",
+                  "Write JSON lines with prompt and completion instead of printing.",
+                  Flag::path,
+                  (request, value) -> request.outputFile = value),
+              Flag.one(
                   "device",
                   Flag.Group.DEVICE,
                   "NAME",
@@ -124,6 +132,7 @@ final class GenerateCommand implements Command {
 
   private static final Map<String, String> DEFAULTS =
       Map.of(
+          "num_return_sequences", "1",
           "dtype", "float32",
           "max_new_tokens", "64",
           "temperature", "0",
@@ -142,11 +151,17 @@ final class GenerateCommand implements Command {
     return spec;
   }
 
-  private static List<String> lines(Path file) {
+  /**
+   * How to choose tokens.
+   *
+   * @throws ConfigException naming the option that is out of range
+   */
+  static GenerationOptions options(
+      int maxNewTokens, double temperature, int topK, double topP, long seed) {
     try {
-      return Files.readAllLines(file);
-    } catch (IOException e) {
-      throw new ConfigException("prompts_file", "cannot be read as UTF-8 text: " + e);
+      return new GenerationOptions(maxNewTokens, temperature, topK, topP, seed);
+    } catch (IllegalArgumentException e) {
+      throw new ConfigException("generate", String.valueOf(e.getMessage()));
     }
   }
 
@@ -158,18 +173,40 @@ final class GenerateCommand implements Command {
     }
     List<String> prompts = new ArrayList<>(request.prompts);
     if (request.promptsFile != null) {
-      prompts.addAll(lines(request.promptsFile));
+      prompts.addAll(TextFiles.lines("prompts_file", request.promptsFile));
     }
     if (prompts.isEmpty()) {
       throw new ConfigException("prompt", "is required: one or more texts, or prompts_file");
     }
-    GenerationOptions options = request.options();
+    if (request.numReturnSequences < 1) {
+      throw new ConfigException(
+          "num_return_sequences",
+          "got %d, expected at least 1".formatted(request.numReturnSequences));
+    }
+    if (request.numReturnSequences > 1 && request.temperature == 0) {
+      throw new ConfigException(
+          "num_return_sequences", "needs a temperature above 0: without it all texts are the same");
+    }
+    GenerationOptions options =
+        options(
+            request.maxNewTokens, request.temperature, request.topK, request.topP, request.seed);
+    List<String> repeated =
+        prompts.stream()
+            .flatMap(prompt -> Collections.nCopies(request.numReturnSequences, prompt).stream())
+            .toList();
+    List<Answered> answered = new ArrayList<>();
     try (Backend backend = request.device.open(request.threads);
         InferenceModel model = InferenceModel.open(request.model, backend, request.dtype)) {
-      List<String> texts = model.generate(prompts, options);
-      for (int i = 0; i < prompts.size(); i++) {
-        console.out().println(prompts.get(i) + texts.get(i));
+      List<String> texts = model.generate(repeated, options);
+      for (int i = 0; i < texts.size(); i++) {
+        answered.add(new Answered(repeated.get(i), texts.get(i)));
       }
+    }
+    if (request.outputFile == null) {
+      answered.forEach(row -> console.out().println(row.prompt() + row.completion()));
+    } else {
+      TextFiles.writeAnswered(request.outputFile, answered);
+      console.out().println(answered.size() + " texts written to " + request.outputFile);
     }
     return ExitCode.OK;
   }

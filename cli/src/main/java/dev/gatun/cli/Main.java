@@ -46,11 +46,15 @@ public final class Main {
     }
   }
 
-  private static ExitCode run(String[] args, Console console) throws Exception {
+  /** Runs one command; its failure is thrown. */
+  static ExitCode run(String[] args, Console console) throws Exception {
     CommandLine commands = new CommandLine(spec());
     commands.setUsageHelpAutoWidth(true);
     ParseResult parsed = commands.parseArgs(Arguments.normalize(args, commands));
     ParseResult subcommand = parsed.subcommand();
+    while (subcommand != null && subcommand.hasSubcommand()) {
+      subcommand = subcommand.subcommand();
+    }
     CommandLine asked = (subcommand == null ? parsed : subcommand).commandSpec().commandLine();
     if (asked.isUsageHelpRequested() || (subcommand == null && !parsed.isVersionHelpRequested())) {
       asked.usage(console.out());
@@ -82,8 +86,17 @@ public final class Main {
     add(spec, "sft", SftCommand.spec());
     add(spec, "generate", GenerateCommand.spec());
     add(spec, "init", InitCommand.spec());
+    add(spec, "demo", demo());
     add(spec, "doctor", DoctorCommand.spec());
     return spec;
+  }
+
+  private static CommandSpec demo() {
+    CommandSpec demo = DemoCommand.spec();
+    add(demo, "reviews", DemoReviewsCommand.spec());
+    add(demo, "label", DemoLabelCommand.spec());
+    add(demo, "measure", DemoMeasureCommand.spec());
+    return demo;
   }
 
   private static void add(CommandSpec spec, String name, CommandSpec command) {

@@ -40,7 +40,7 @@ final class SftCommand implements Command {
     SftConfig.Builder builder = SftConfig.builder();
     Console shown = options.apply(parsed, builder, console);
     SftConfig config = builder.build();
-    shown.out().print(EffectiveConfig.yaml(config));
+    shown.settings().print(EffectiveConfig.yaml(config));
     try (RunOutput output = RunOutput.open(config.run(), shown);
         SftTrainer trainer = SftTrainer.create(config, output.listeners());
         Interruption _ = new Interruption(trainer::interrupt)) {

@@ -109,7 +109,7 @@ final class TrainingOptions<B> {
     given.forEach((name, entry) -> set(name, entry, builder));
     return plainLines != null
             && Flag.bool(DISABLE_TQDM, Flag.only(DISABLE_TQDM, plainLines.values()))
-        ? new Console(console.out(), ConsoleProgress.Style.LINES)
+        ? new Console(console.out(), console.settings(), ConsoleProgress.Style.LINES)
         : console;
   }
 

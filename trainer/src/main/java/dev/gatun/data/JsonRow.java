@@ -59,7 +59,7 @@ public record JsonRow(RowPlace place, List<Column> columns) {
    *
    * @throws BadRowException where the column is absent, is no text, or holds half a surrogate pair
    */
-  String text(String name) {
+  public String text(String name) {
     Column column = find(name);
     if (column == null) {
       throw new BadRowException(

@@ -50,14 +50,30 @@ public final class InferenceModel implements AutoCloseable {
 
   /** Texts that follow each prompt, without special tokens. */
   public List<String> generate(List<String> prompts, GenerationOptions options) {
+    return sample(prompts, options).stream().map(this::answer).toList();
+  }
+
+  /**
+   * The prompts with one generated answer each, as the tokens that were drawn; {@link #logProbs} of
+   * them are those of the samples, which a text that is tokenized again may not give.
+   */
+  public List<PackedBatch.Sequence> sample(List<String> prompts, GenerationOptions options) {
     List<int[]> ids =
         prompts.stream()
             .map(prompt -> source.tokenizer().encode(prompt, AddSpecialTokens.YES))
             .toList();
-    return new Generator(backend, source.config(), parameters)
-        .generate(ids, options).stream()
-            .map(tokens -> source.tokenizer().decode(tokens, SkipSpecialTokens.YES))
-            .toList();
+    List<int[]> answers =
+        new Generator(backend, source.config(), parameters).generate(ids, options);
+    List<PackedBatch.Sequence> samples = new ArrayList<>();
+    for (int i = 0; i < ids.size(); i++) {
+      samples.add(new PackedBatch.Sequence(ids.get(i), List.of(answers.get(i))));
+    }
+    return samples;
+  }
+
+  /** The text of a sequence's only answer, without special tokens. */
+  public String answer(PackedBatch.Sequence sequence) {
+    return source.tokenizer().decode(sequence.answers().getFirst(), SkipSpecialTokens.YES);
   }
 
   /**

@@ -46,8 +46,7 @@ final class DemoMeasureCommand implements Command {
 
     String shown(int decimals, double scale) {
       String number = "%." + decimals + "f";
-      return String.format(
-          Locale.ROOT, number + " ± " + number, scale * mean, scale * error);
+      return String.format(Locale.ROOT, number + " ± " + number, scale * mean, scale * error);
     }
   }
 

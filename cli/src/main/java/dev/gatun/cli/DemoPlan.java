@@ -23,7 +23,7 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
    * @param dpoEpochs passes over the pairs, in steps of 32
    */
   record Size(int reviews, int prompts, int freshPrompts, int hidden, int sftSteps, int dpoEpochs) {
-    /** About a minute on two cores that do nothing else. */
+    /** A minute and a half on one thread. */
     static final Size FULL = new Size(4000, 1000, 500, 128, 250, 4);
   }
 
@@ -64,7 +64,7 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
             "--hidden_size",
             text(size.hidden),
             "--intermediate_size",
-            text(size.hidden * 3),
+            text(size.hidden * 3L),
             "--num_hidden_layers",
             "4",
             "--tie_word_embeddings",

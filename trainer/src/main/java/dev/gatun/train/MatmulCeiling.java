@@ -11,7 +11,7 @@ import dev.gatun.tensor.Tensor;
 /** The rate of large matrix products on this device: what model FLOP utilization is measured by. */
 final class MatmulCeiling {
   private static final int SIZE = 1024;
-  private static final int ROUNDS = 6;
+  private static final int ROUNDS = 12;
 
   private MatmulCeiling() {}
 

@@ -1,5 +1,5 @@
 /*
- * gatun_cpu.h: what the CPU library offers besides the kernel table: the table itself, matrix products (through oneDNN), and its thread pool.
+ * gatun_cpu.h: what the CPU library offers besides the kernel table: the table itself, matrix products, and its thread pool.
  * Rules of gatun_kernels.h apply.
  */
 #ifndef GATUN_CPU_H
@@ -28,7 +28,8 @@ int32_t gatun_cpu_threads(void);
 /* C[m, n] = op(A)[m, k] op(B)[k, n] + bias[n] + beta C, row-major, sums in f32.
  * transpose_a: A is stored [k, m]; transpose_b: B is stored [n, k]. lda, ldb, ldc: elements between rows as stored. beta is 0 or 1.
  * bias [n] [opt], of ab_dtype. (ab, c) types: (f32, f32), (bf16, bf16), (bf16, f32).
- * The output is cut into tiles by shape alone and each tile is one single-threaded oneDNN product, so results do not depend on threads. */
+ * The order of the sums depends on the shape alone, so results do not depend on threads. f32: own packed kernels, whose sums have the same order in
+ * any tile; bf16: one single-threaded oneDNN product per tile. */
 int32_t gatun_cpu_matmul(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
                          int64_t ldc, int32_t transpose_a, int32_t transpose_b, float beta, int32_t ab_dtype, int32_t c_dtype);
 

@@ -4,6 +4,7 @@ import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.NativeException;
 import dev.gatun.data.DataException;
 import dev.gatun.hf.FormatException;
+import dev.gatun.hf.HashLibraryException;
 import dev.gatun.hf.TokenizerLibraryException;
 import dev.gatun.hf.WriteException;
 import dev.gatun.train.ConfigException;
@@ -57,6 +58,7 @@ enum ExitCode {
       case BackendUnavailableException _,
           NativeException _,
           TokenizerLibraryException _,
+          HashLibraryException _,
           LinkageError _ ->
           BACKEND;
       case WriteException _, UncheckedIOException _, IOException _ -> OUTPUT;

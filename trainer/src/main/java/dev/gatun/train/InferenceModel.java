@@ -141,5 +141,6 @@ public final class InferenceModel implements AutoCloseable {
   @Override
   public void close() {
     parameters.close();
+    source.close();
   }
 }

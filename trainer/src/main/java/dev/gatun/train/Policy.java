@@ -2,7 +2,6 @@ package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
-import dev.gatun.hf.ModelDirectory;
 import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
@@ -16,12 +15,11 @@ import java.nio.file.Path;
 
 /**
  * The model that is trained: weights, gradients and optimizer, each a slab of the same layout, and
- * the directory that it came from.
+ * the directory that it came from, which it closes.
  */
 final class Policy implements AutoCloseable {
   private final Backend backend;
-  private final ModelDirectory directory;
-  private final ModelConfig config;
+  private final TrainingSetup.Source source;
   private final Precision saved;
   private final Parameters parameters;
   private final Parameters gradients;
@@ -44,20 +42,20 @@ final class Policy implements AutoCloseable {
       OptimizerConfig optimizerConfig,
       long totalSteps) {
     this.backend = backend;
-    this.directory = source.directory();
-    this.config = source.config();
+    this.source = source;
     this.saved = saved;
     this.optimizerConfig = optimizerConfig;
     this.totalSteps = totalSteps;
+    ModelConfig config = source.config();
     ParameterLayout layout = ParameterLayout.of(config);
     parameters = new Parameters(backend, "policy", layout, dtype(computed));
     gradients = new Parameters(backend, "gradients", layout, DType.F32);
     optimizer = optimizer();
     if (parameters.dtype() == DType.F32) {
-      WeightFiles.read(backend, directory, parameters);
+      WeightFiles.read(backend, source.directory(), parameters);
     } else {
       try (Parameters exact = new Parameters(backend, "f32 weights", layout, DType.F32)) {
-        WeightFiles.read(backend, directory, exact);
+        WeightFiles.read(backend, source.directory(), exact);
         optimizer.setMaster(exact.all());
       }
     }
@@ -94,7 +92,7 @@ final class Policy implements AutoCloseable {
   }
 
   ModelConfig config() {
-    return config;
+    return source.config();
   }
 
   Parameters parameters() {
@@ -148,10 +146,10 @@ final class Policy implements AutoCloseable {
       try (Parameters exact =
           new Parameters(backend, "f32 weights", parameters.layout(), DType.F32)) {
         optimizer.master(exact.all());
-        WeightFiles.write(exact, directory, output);
+        WeightFiles.write(exact, source.directory(), output);
       }
     } else {
-      WeightFiles.write(parameters, directory, output);
+      WeightFiles.write(parameters, source.directory(), output);
     }
   }
 
@@ -160,5 +158,6 @@ final class Policy implements AutoCloseable {
     optimizer.close();
     gradients.close();
     parameters.close();
+    source.close();
   }
 }

@@ -76,13 +76,14 @@ final class Reference implements AutoCloseable {
     Decoder ownDecoder = null;
     Parameters ownParameters = null;
     if (other != null) {
-      TrainingSetup.Source otherSource = TrainingSetup.Source.open(other);
-      model = otherSource.config();
-      requireVocabulary(other, model, data);
-      ownParameters =
-          new Parameters(
-              backend, "reference", ParameterLayout.of(model), policy.parameters().dtype());
-      WeightFiles.read(backend, otherSource.directory(), ownParameters);
+      try (TrainingSetup.Source otherSource = TrainingSetup.Source.open(other)) {
+        model = otherSource.config();
+        requireVocabulary(other, model, data);
+        ownParameters =
+            new Parameters(
+                backend, "reference", ParameterLayout.of(model), policy.parameters().dtype());
+        WeightFiles.read(backend, otherSource.directory(), ownParameters);
+      }
       ownDecoder = new Decoder(backend, model, data.positions());
     } else if (!loss.precomputeRefLogProbs()) {
       ownParameters = copy(backend, policy.parameters());

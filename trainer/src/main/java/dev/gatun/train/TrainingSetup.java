@@ -36,13 +36,21 @@ final class TrainingSetup implements AutoCloseable {
   private volatile boolean interrupted;
 
   /** A model that was opened but not yet loaded. */
-  record Source(ModelDirectory directory, ModelConfig config, Tokenizer tokenizer) {
+  record Source(ModelDirectory directory, ModelConfig config, Tokenizer tokenizer)
+      implements AutoCloseable {
     static Source open(Path path) {
       ModelDirectory directory = ModelDirectory.open(path);
       return new Source(
           directory,
           ModelConfig.parse(directory.config(), path.resolve("config.json")),
           Tokenizer.open(path));
+    }
+
+    /** Unmaps the files. */
+    @Override
+    public void close() {
+      tokenizer.close();
+      directory.close();
     }
   }
 

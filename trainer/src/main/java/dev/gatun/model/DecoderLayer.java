@@ -151,7 +151,7 @@ final class DecoderLayer {
   /**
    * {@code gradients.dX} holds the gradient of the residual stream behind the layer, and afterwards
    * that before it (of {@code saved.x}). Parameter gradients accumulate. Overwrites {@code
-   * saved.gateUp} and, with qk-norm, nothing else of what was saved.
+   * saved.gateUp}.
    */
   void backward(
       LayerParameters weights,

@@ -143,11 +143,6 @@ public record LossConfig(
     return scoresReference(lossType, referenceFree);
   }
 
-  /** Whether a pair's loss depends on the other pairs of its micro-batch. */
-  public boolean couplesMicroBatch() {
-    return lossType.stream().anyMatch(LossType::couplesMicroBatch);
-  }
-
   private static boolean scoresReference(List<LossType> lossType, boolean referenceFree) {
     return !referenceFree && !lossType.equals(List.of(LossType.SIMPO));
   }

@@ -25,9 +25,9 @@ public enum LossType {
   /** Squared distances of a from 1 / (2 beta) and b from -1 / (2 beta). arXiv:2405.00675. */
   SPPO_HARD(Reads.REFERENCE),
   /** Optimal transport between sorted margins of a micro-batch. arXiv:2406.05882. */
-  AOT(Reads.REFERENCE, Reads.SMOOTHING, Reads.MICRO_BATCH),
+  AOT(Reads.REFERENCE, Reads.SMOOTHING),
   /** The same between sorted log-ratios of chosen and of rejected. arXiv:2406.05882. */
-  AOT_UNPAIRED(Reads.REFERENCE, Reads.SMOOTHING, Reads.MICRO_BATCH),
+  AOT_UNPAIRED(Reads.REFERENCE, Reads.SMOOTHING),
   /** Chosen up, rejected down. APO, arXiv:2408.06266. */
   APO_ZERO(Reads.REFERENCE),
   /** Both down, rejected further. APO, arXiv:2408.06266. */
@@ -35,7 +35,7 @@ public enum LossType {
   /** Logistic and exponential loss, blended by h. DiscoPOP, arXiv:2406.08414. */
   DISCOPOP(Reads.REFERENCE, Reads.SCORE),
   /** Mean cross-entropy of the chosen tokens of a micro-batch. */
-  SFT(Reads.MICRO_BATCH),
+  SFT,
   /**
    * As {@link #SIGMOID}, each log-ratio divided by its answer's length. Tulu 3, arXiv:2411.15124.
    */
@@ -46,8 +46,7 @@ public enum LossType {
   private enum Reads {
     REFERENCE,
     SCORE,
-    SMOOTHING,
-    MICRO_BATCH
+    SMOOTHING
   }
 
   private final Set<Reads> reads;
@@ -74,11 +73,6 @@ public enum LossType {
   /** Whether it compares the sorted log-ratios of a micro-batch, not pair with pair. */
   public boolean sortsMicroBatch() {
     return this == AOT || this == AOT_UNPAIRED;
-  }
-
-  /** Whether a pair's loss depends on the other pairs of its micro-batch. */
-  public boolean couplesMicroBatch() {
-    return reads.contains(Reads.MICRO_BATCH);
   }
 
   /** The constant of this name; see {@link #toString}. */

@@ -229,17 +229,6 @@ class ConfigTest {
   }
 
   @Test
-  void theTrainingFileIsFoundInAFolder(@TempDir Path folder) throws Exception {
-    Path file = Files.writeString(folder.resolve("train.json"), "[]");
-    assertEquals(file, dpo(b -> b.datasetName(folder)).data().trainFile());
-    assertEquals(file, dpo(b -> b.datasetName(file)).data().trainFile());
-    DataConfig other = dpo(b -> b.datasetName(folder).datasetTrainSplit("validation")).data();
-    assertThrows(ConfigException.class, other::trainFile);
-    DataConfig missing = dpo(b -> b.datasetName(folder.resolve("none"))).data();
-    assertThrows(ConfigException.class, missing::trainFile);
-  }
-
-  @Test
   void aFolderThatHoldsAModelIsNotOverwrittenUnlessAsked(@TempDir Path folder) throws Exception {
     Path output = folder.resolve("new").resolve("model");
     dpo(b -> b.outputDir(output)).run().createOutputDir();

@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a row changes meaning or place. */
-#define GATUN_ABI_VERSION 1
+#define GATUN_ABI_VERSION 2
 
 enum gatun_dtype { GATUN_F32 = 0, GATUN_BF16 = 1, GATUN_F16 = 2 /* only as a source or destination of cast */ };
 
@@ -151,15 +151,16 @@ struct gatun_kernels {
   /* s = scale * q . k, then softcap * tanh(s / softcap) if softcap > 0; out = softmax(s) v over the keys the segment shows; lse = log-sum-exp of s
    * (natural log). Query head h reads key head h / (heads / kv_heads). window = 0: no window.
    * out [tokens, heads * head_dim]; lse [tokens, heads] f32 [opt]; q [tokens] rows of q_stride; k, v [key rows, kv_heads * head_dim].
-   * Rows of out outside all segments are left alone. segments: host memory on every device. */
+   * Rows of out outside all segments are left alone. host_segments: the values of segments in host memory, read before the call returns;
+   * where the device is the host, both may be one array. */
   int32_t (*attention_forward)(void *out, float *lse, const void *q, const void *k, const void *v, const struct gatun_segment *segments,
-                               int64_t num_segments, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, float scale, float softcap,
-                               int64_t window, int32_t dtype, void *workspace, void *stream);
+                               const struct gatun_segment *host_segments, int64_t num_segments, int64_t heads, int64_t kv_heads, int64_t head_dim,
+                               int64_t q_stride, float scale, float softcap, int64_t window, int32_t dtype, void *workspace, void *stream);
   /* d_q [tokens] rows of d_q_stride; d_k, d_v [key rows, kv_heads * head_dim]: every row inside a segment's key range is overwritten. */
   int32_t (*attention_backward)(void *d_q, void *d_k, void *d_v, const void *d_out, const void *out, const float *lse, const void *q, const void *k,
-                                const void *v, const struct gatun_segment *segments, int64_t num_segments, int64_t heads, int64_t kv_heads,
-                                int64_t head_dim, int64_t d_q_stride, int64_t q_stride, float scale, float softcap, int64_t window, int32_t dtype,
-                                void *workspace, void *stream);
+                                const void *v, const struct gatun_segment *segments, const struct gatun_segment *host_segments, int64_t num_segments,
+                                int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t d_q_stride, int64_t q_stride, float scale, float softcap,
+                                int64_t window, int32_t dtype, void *workspace, void *stream);
 
   /* y = activation(gate) * up, gate_up [rows, 2 * width] = [gate | up]; y [rows, width]. SILU: swiglu; GELU_TANH: geglu. */
   int32_t (*swiglu_forward)(void *y, const void *gate_up, int64_t rows, int64_t width, int32_t activation, int32_t dtype, void *stream);

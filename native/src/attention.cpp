@@ -550,7 +550,7 @@ struct Backward {
 
 // ---- the rows of the table ----
 
-void check_attention(const gatun_segment *segments, int64_t num_segments, const Shape &shape, int64_t q_stride) {
+void check_attention(const gatun_segment *segments, const gatun_segment *host_segments, int64_t num_segments, const Shape &shape, int64_t q_stride) {
   check_extent("num_segments", num_segments);
   check_positive("heads", shape.heads);
   check_positive("kv_heads", shape.kv_heads);
@@ -565,6 +565,7 @@ void check_attention(const gatun_segment *segments, int64_t num_segments, const 
   if (!(shape.softcap >= 0)) invalid("softcap is %g, expected 0 (none) or more", static_cast<double>(shape.softcap));
   if (num_segments == 0) return;
   check_pointer("segments", segments);
+  check_pointer("host_segments", host_segments);
   for (int64_t i = 0; i < num_segments; ++i) {
     const gatun_segment &s = segments[i];
     if (s.query_begin < 0 || s.key_begin < 0 || s.query_length < 1 || s.key_length < s.query_length) {
@@ -616,12 +617,12 @@ void run_tasks(int64_t tasks, int64_t work, int64_t scratch_floats, const Body &
 
 }  // namespace
 
-int32_t attention_forward(void *out, float *lse, const void *q, const void *k, const void *v, const gatun_segment *segments, int64_t num_segments,
-                          int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, float scale, float softcap, int64_t window,
-                          int32_t dtype, void *workspace, void *) {
+int32_t attention_forward(void *out, float *lse, const void *q, const void *k, const void *v, const gatun_segment *segments,
+                          const gatun_segment *host_segments, int64_t num_segments, int64_t heads, int64_t kv_heads, int64_t head_dim,
+                          int64_t q_stride, float scale, float softcap, int64_t window, int32_t dtype, void *workspace, void *) {
   return guarded("attention_forward", [&] {
     const Shape shape = shape_of(heads, kv_heads, head_dim, q_stride, scale, softcap, window);
-    check_attention(segments, num_segments, shape, q_stride);
+    check_attention(segments, host_segments, num_segments, shape, q_stride);
     with_dtype(dtype, [&]<class T>(T) {
       if (num_segments == 0) return;
       check_pointer("out", out);
@@ -654,11 +655,12 @@ int32_t attention_forward(void *out, float *lse, const void *q, const void *k, c
 }
 
 int32_t attention_backward(void *d_q, void *d_k, void *d_v, const void *d_out, const void *out, const float *lse, const void *q, const void *k,
-                           const void *v, const gatun_segment *segments, int64_t num_segments, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                           int64_t d_q_stride, int64_t q_stride, float scale, float softcap, int64_t window, int32_t dtype, void *workspace, void *) {
+                           const void *v, const gatun_segment *segments, const gatun_segment *host_segments, int64_t num_segments, int64_t heads,
+                           int64_t kv_heads, int64_t head_dim, int64_t d_q_stride, int64_t q_stride, float scale, float softcap, int64_t window,
+                           int32_t dtype, void *workspace, void *) {
   return guarded("attention_backward", [&] {
     const Shape shape = shape_of(heads, kv_heads, head_dim, q_stride, scale, softcap, window);
-    check_attention(segments, num_segments, shape, q_stride);
+    check_attention(segments, host_segments, num_segments, shape, q_stride);
     check_stride("d_q_stride", d_q_stride, heads * head_dim);
     with_dtype(dtype, [&]<class T>(T) {
       if (num_segments == 0) return;

@@ -66,8 +66,9 @@ struct Setup {
   std::vector<Array> forward(const gatun_kernels &kernels) {
     std::vector<Array> outputs{Array(c.dtype, tokens * width), Array(GATUN_F32, tokens * c.heads)};
     Array workspace = workspace_for(kernels, tokens, width);
-    CHECK_OK(kernels.attention_forward(outputs[0].data(), outputs[1].floats(), q.data(), k.data(), v.data(), segments.data(), count(), c.heads,
-                                       c.kv_heads, c.head_dim, q_stride, scale, c.softcap, c.window, c.dtype, workspace.data(), nullptr));
+    CHECK_OK(kernels.attention_forward(outputs[0].data(), outputs[1].floats(), q.data(), k.data(), v.data(), segments.data(), segments.data(),
+                                       count(), c.heads, c.kv_heads, c.head_dim, q_stride, scale, c.softcap, c.window, c.dtype, workspace.data(),
+                                       nullptr));
     return outputs;
   }
   /** d_q, d_k, d_v. */
@@ -76,8 +77,9 @@ struct Setup {
     std::vector<Array> outputs{Array(c.dtype, tokens * q_stride), Array(c.dtype, key_rows * kv_width()), Array(c.dtype, key_rows * kv_width())};
     Array workspace = workspace_for(kernels, tokens, width);
     CHECK_OK(kernels.attention_backward(outputs[0].data(), outputs[1].data(), outputs[2].data(), d_out.data(), saved[0].data(),
-                                        static_cast<const float *>(saved[1].data()), q.data(), k.data(), v.data(), segments.data(), count(), c.heads,
-                                        c.kv_heads, c.head_dim, q_stride, q_stride, scale, c.softcap, c.window, c.dtype, workspace.data(), nullptr));
+                                        static_cast<const float *>(saved[1].data()), q.data(), k.data(), v.data(), segments.data(), segments.data(),
+                                        count(), c.heads, c.kv_heads, c.head_dim, q_stride, q_stride, scale, c.softcap, c.window, c.dtype,
+                                        workspace.data(), nullptr));
     return outputs;
   }
 };
@@ -331,28 +333,30 @@ TEST(attention_refuses) {
     const gatun_kernels &kernels = *cpu.kernels;
     Array out(GATUN_F32, s.tokens * s.q_stride), workspace = workspace_for(kernels, s.tokens, s.width);
     const auto forward = [&](void *to, int64_t heads, int64_t head_dim, int64_t stride, float softcap, int64_t window, int32_t dtype,
-                             const gatun_segment *segments) {
-      return kernels.attention_forward(to, nullptr, s.q.data(), s.k.data(), s.v.data(), segments, 1, heads, 1, head_dim, stride, 1.0f, softcap,
-                                       window, dtype, workspace.data(), nullptr);
+                             const gatun_segment *segments, const gatun_segment *host_segments) {
+      return kernels.attention_forward(to, nullptr, s.q.data(), s.k.data(), s.v.data(), segments, host_segments, 1, heads, 1, head_dim, stride, 1.0f,
+                                       softcap, window, dtype, workspace.data(), nullptr);
     };
     const gatun_segment *good = s.segments.data();
-    CHECK_OK(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, good));
-    CHECK_INVALID(forward(nullptr, 2, 8, s.q_stride, 0, 0, GATUN_F32, good), "attention_forward: out is NULL");
-    CHECK_INVALID(forward(out.data(), 0, 8, s.q_stride, 0, 0, GATUN_F32, good), "heads is 0");
-    CHECK_INVALID(forward(out.data(), 2, 8, 15, 0, 0, GATUN_F32, good), "q_stride is 15");
-    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, -1, 0, GATUN_F32, good), "softcap is -1");
-    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, -1, GATUN_F32, good), "window is -1");
-    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, 7, good), "dtype is 7");
-    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, nullptr), "segments is NULL");
+    CHECK_OK(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, good, good));
+    CHECK_INVALID(forward(nullptr, 2, 8, s.q_stride, 0, 0, GATUN_F32, good, good), "attention_forward: out is NULL");
+    CHECK_INVALID(forward(out.data(), 0, 8, s.q_stride, 0, 0, GATUN_F32, good, good), "heads is 0");
+    CHECK_INVALID(forward(out.data(), 2, 8, 15, 0, 0, GATUN_F32, good, good), "q_stride is 15");
+    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, -1, 0, GATUN_F32, good, good), "softcap is -1");
+    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, -1, GATUN_F32, good, good), "window is -1");
+    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, 7, good, good), "dtype is 7");
+    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, nullptr, good), "segments is NULL");
+    CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, good, nullptr), "host_segments is NULL");
     for (const gatun_segment &bad : {gatun_segment{-1, 1, 0, 1}, {0, 1, -1, 1}, {0, 0, 0, 1}, {0, 2, 0, 1}}) {
-      CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, &bad), "segments[0] is");
+      CHECK_INVALID(forward(out.data(), 2, 8, s.q_stride, 0, 0, GATUN_F32, &bad, &bad), "segments[0] is");
     }
     for (const int64_t head_dim : {0, 4, 12, 264}) {
-      CHECK(forward(out.data(), 2, head_dim, 1000, 0, 0, GATUN_F32, good) == GATUN_UNSUPPORTED, "head_dim %lld", static_cast<long long>(head_dim));
+      CHECK(forward(out.data(), 2, head_dim, 1000, 0, 0, GATUN_F32, good, good) == GATUN_UNSUPPORTED, "head_dim %lld",
+            static_cast<long long>(head_dim));
     }
     const auto backward = [&](int64_t heads, int64_t kv_heads, int64_t d_q_stride, const float *lse) {
       return kernels.attention_backward(out.data(), out.data(), out.data(), s.d_out.data(), s.d_out.data(), lse, s.q.data(), s.k.data(), s.v.data(),
-                                        good, 1, heads, kv_heads, 8, d_q_stride, s.q_stride, 1.0f, 0, 0, GATUN_F32, workspace.data(), nullptr);
+                                        good, good, 1, heads, kv_heads, 8, d_q_stride, s.q_stride, 1.0f, 0, 0, GATUN_F32, workspace.data(), nullptr);
     };
     CHECK_INVALID(backward(3, 2, 24, out.floats()), "heads is 3, expected a multiple of kv_heads = 2");
     CHECK_INVALID(backward(2, 1, 15, out.floats()), "d_q_stride is 15");

@@ -390,7 +390,8 @@ public final class Kernels {
   /**
    * {@code out = softmax(scale * q k^T) v} over segments.
    *
-   * @param segments four numbers each: queryBegin, queryLength, keyBegin, keyLength
+   * @param segments i32 on the device, as hostSegments
+   * @param hostSegments four numbers each: queryBegin, queryLength, keyBegin, keyLength
    */
   public void attentionForward(
       Tensor out,
@@ -398,7 +399,8 @@ public final class Kernels {
       Tensor q,
       Tensor k,
       Tensor v,
-      int[] segments,
+      Tensor segments,
+      int[] hostSegments,
       long heads,
       long kvHeads,
       long headDim,
@@ -409,7 +411,7 @@ public final class Kernels {
       DType dtype) {
     int status;
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment rows = arena.allocateFrom(ValueLayout.JAVA_INT, segments);
+      MemorySegment host = arena.allocateFrom(ValueLayout.JAVA_INT, hostSegments);
       status =
           gatun_kernels.attention_forward.invoke(
               gatun_kernels.attention_forward(table),
@@ -418,8 +420,9 @@ public final class Kernels {
               at(q),
               at(k),
               at(v),
-              rows,
-              segments.length / 4L,
+              at(segments),
+              host,
+              hostSegments.length / 4L,
               heads,
               kvHeads,
               headDim,
@@ -437,7 +440,8 @@ public final class Kernels {
   /**
    * Gradient of {@link #attentionForward}.
    *
-   * @param segments four numbers each: queryBegin, queryLength, keyBegin, keyLength
+   * @param segments i32 on the device, as hostSegments
+   * @param hostSegments four numbers each: queryBegin, queryLength, keyBegin, keyLength
    */
   public void attentionBackward(
       Tensor dQ,
@@ -449,7 +453,8 @@ public final class Kernels {
       Tensor q,
       Tensor k,
       Tensor v,
-      int[] segments,
+      Tensor segments,
+      int[] hostSegments,
       long heads,
       long kvHeads,
       long headDim,
@@ -461,7 +466,7 @@ public final class Kernels {
       DType dtype) {
     int status;
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment rows = arena.allocateFrom(ValueLayout.JAVA_INT, segments);
+      MemorySegment host = arena.allocateFrom(ValueLayout.JAVA_INT, hostSegments);
       status =
           gatun_kernels.attention_backward.invoke(
               gatun_kernels.attention_backward(table),
@@ -474,8 +479,9 @@ public final class Kernels {
               at(q),
               at(k),
               at(v),
-              rows,
-              segments.length / 4L,
+              at(segments),
+              host,
+              hostSegments.length / 4L,
               heads,
               kvHeads,
               headDim,

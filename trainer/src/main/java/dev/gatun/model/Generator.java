@@ -106,7 +106,8 @@ public final class Generator {
       cache = new KeyValueCache(backend, config, dtype, rows);
       Slab planner = Slab.planner();
       DeviceBatch.plan(
-          planner, new BatchShape(promptTokens, rows, prompts.size(), 0, 0, 0, prompts.size()));
+          planner,
+          new BatchShape(promptTokens, rows, prompts.size(), 0, 0, prompts.size(), prompts.size()));
       new Pass(planner, promptTokens, prompts.size());
       scratch = backend.allocate("generation", planner.highWaterBytes());
       backend.reserveWorkspace(

@@ -1,5 +1,11 @@
 package dev.gatun.op;
 
+import static dev.gatun.op.Check.dim;
+
+import dev.gatun.backend.Backend;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import dev.gatun.tensor.Tensor;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
@@ -9,6 +15,9 @@ import java.util.stream.IntStream;
  * {@code [keyBegin, + keyLength)}, causal, aligned bottom-right: the last query sees the last key.
  *
  * <p>Query ranges are disjoint. Key ranges must be disjoint too where gradients are wanted.
+ *
+ * <p>They lie on the device, where kernels read them, and in host memory, by which launches are
+ * sized.
  */
 public final class Segments {
   /** Numbers that describe one segment. */
@@ -17,12 +26,14 @@ public final class Segments {
   private static final Check CHECK = new Check("attention");
 
   private final int[] fields;
+  private final Tensor table;
   private final long queryEnd;
   private final long keyEnd;
   private final boolean keysDisjoint;
 
-  private Segments(int[] fields) {
+  private Segments(int[] fields, Tensor table) {
     this.fields = fields;
+    this.table = table;
     long lastQuery = 0;
     long lastKey = 0;
     for (int i = 0; i < fields.length; i += FIELDS) {
@@ -50,17 +61,31 @@ public final class Segments {
 
   /**
    * Segments from {@code queryBegin, queryLength, keyBegin, keyLength} of each, one after the
-   * other.
+   * other, copied to the device.
    *
+   * @param table [out] {@code [segments, 4]} i32
    * @throws IllegalArgumentException if a segment is empty, has fewer keys than queries, or two
    *     segments share a query
    */
-  public static Segments of(int... fields) {
+  public static Segments upload(Backend backend, Tensor table, int... fields) {
     CHECK.that(
         fields.length > 0 && fields.length % FIELDS == 0,
         "segments have %d numbers, expected 4 for each",
         fields.length);
-    return new Segments(fields.clone());
+    CHECK.tensor(
+        "segments",
+        table,
+        DType.I32,
+        dim("segments", fields.length / FIELDS),
+        dim("fields", FIELDS));
+    Segments segments = new Segments(fields.clone(), table);
+    backend.upload(table, segments.fields);
+    return segments;
+  }
+
+  /** The tensor that {@link #upload} fills. */
+  public static Tensor allocate(Slab slab, int count) {
+    return slab.allocate("segments", DType.I32, count, FIELDS);
   }
 
   /** Number of segments. */
@@ -68,9 +93,14 @@ public final class Segments {
     return fields.length / FIELDS;
   }
 
-  /** Four numbers each, as {@link #of} takes them. Not to be changed. */
+  /** Four numbers each, as {@link #upload} takes them. Not to be changed. */
   int[] fields() {
     return fields;
+  }
+
+  /** {@code [segments, 4]} i32 on the device. */
+  Tensor table() {
+    return table;
   }
 
   /** One past the last query row. */

@@ -75,7 +75,7 @@ final class AttentionTest {
     AttentionReference reference =
         new AttentionReference(
             fields, heads, kvHeads, headDim, options.scale(), options.softcap(), options.window());
-    Segments segments = Segments.of(fields);
+    Segments segments = segments(device, fields);
     DType dtype = device.dtype();
     long width = (long) heads * headDim;
     Tensor q = device.stridedNormal("q", dtype, 0, 3, tokens, heads, headDim);
@@ -161,7 +161,7 @@ final class AttentionTest {
           q,
           k,
           v,
-          Segments.of(0, 1, 0, 2),
+          segments(device, 0, 1, 0, 2),
           new AttentionOptions(1, 0, 0));
       device.assertClose(out, row(3, 7), 8, 8);
       device.assertClose(lse, new double[] {Math.log(4)}, 8, 2);
@@ -176,17 +176,17 @@ final class AttentionTest {
 
   @Test
   void segmentsAreChecked() {
-    assertEquals(
-        "attention: segment 1 is queries [2, +3) over keys [2, +2),"
-            + " expected keyLength >= queryLength >= 1 and no negative begin",
-        message(() -> Segments.of(0, 2, 0, 2, 2, 3, 2, 2)));
-    assertEquals(
-        "attention: segments have overlapping queries",
-        message(() -> Segments.of(0, 2, 0, 2, 1, 1, 2, 2)));
-    assertEquals(
-        "attention: segments have 3 numbers, expected 4 for each",
-        message(() -> Segments.of(0, 2, 0)));
     try (TestDevice device = TestDevice.open(BackendCase.all().getFirst())) {
+      assertEquals(
+          "attention: segment 1 is queries [2, +3) over keys [2, +2),"
+              + " expected keyLength >= queryLength >= 1 and no negative begin",
+          message(() -> segments(device, 0, 2, 0, 2, 2, 3, 2, 2)));
+      assertEquals(
+          "attention: segments have overlapping queries",
+          message(() -> segments(device, 0, 2, 0, 2, 1, 1, 2, 2)));
+      assertEquals(
+          "attention: segments have 3 numbers, expected 4 for each",
+          message(() -> segments(device, 0, 2, 0)));
       Tensor q = device.normal("q", DType.F32, 4, 2, 8);
       Tensor k = device.normal("k", DType.F32, 4, 2, 8);
       Tensor lse = device.normal("lse", DType.F32, 4, 2);
@@ -196,7 +196,7 @@ final class AttentionTest {
           message(
               () ->
                   Attention.forward(
-                      device.backend(), q, null, q, k, k, Segments.of(0, 4, 0, 5), options)));
+                      device.backend(), q, null, q, k, k, segments(device, 0, 4, 0, 5), options)));
       assertEquals(
           "attention: segments share keys, expected disjoint for gradients",
           message(
@@ -212,9 +212,14 @@ final class AttentionTest {
                       q,
                       k,
                       k,
-                      Segments.of(0, 2, 0, 2, 2, 1, 1, 2),
+                      segments(device, 0, 2, 0, 2, 2, 1, 1, 2),
                       options)));
     }
+  }
+
+  private static Segments segments(TestDevice device, int... fields) {
+    Tensor table = device.output("segments", DType.I32, Math.ceilDiv(fields.length, 4), 4);
+    return Segments.upload(device.backend(), table, fields);
   }
 
   private static String message(Runnable call) {

@@ -30,8 +30,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t (*bias_backward)(float *, const void *, int64_t, int64_t, int64_t, int32_t, void *, void *);
  *     int32_t (*rope_forward)(void *, void *, void *, const void *, const void *, const void *, const float *, const float *, const int32_t *, const int32_t *, const int32_t *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int32_t, void *);
  *     int32_t (*rope_backward)(void *, void *, void *, const void *, const void *, const void *, const float *, const float *, const int32_t *, const int32_t *, const int32_t *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int32_t, void *);
- *     int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *);
- *     int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *);
+ *     int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *);
+ *     int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *);
  *     int32_t (*swiglu_forward)(void *, const void *, int64_t, int64_t, int32_t, int32_t, void *);
  *     int32_t (*swiglu_backward)(void *, void *, const void *, const void *, int64_t, int64_t, int32_t, int32_t, void *);
  *     int32_t (*gelu_forward)(void *, const void *, int64_t, int32_t, void *);
@@ -1682,7 +1682,7 @@ public class gatun_kernels {
 
     /**
      * {@snippet lang=c :
-     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public final static class attention_forward {
@@ -1695,11 +1695,12 @@ public class gatun_kernels {
          * The function pointer signature, expressed as a functional interface
          */
         public interface Function {
-            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, long _x8, long _x9, long _x10, float _x11, float _x12, long _x13, int _x14, MemorySegment _x15, MemorySegment _x16);
+            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, long _x7, long _x8, long _x9, long _x10, long _x11, float _x12, float _x13, long _x14, int _x15, MemorySegment _x16, MemorySegment _x17);
         }
 
         private static final FunctionDescriptor $DESC = FunctionDescriptor.of(
             GatunNative.C_INT,
+            GatunNative.C_POINTER,
             GatunNative.C_POINTER,
             GatunNative.C_POINTER,
             GatunNative.C_POINTER,
@@ -1741,9 +1742,9 @@ public class gatun_kernels {
         /**
          * Invoke the upcall stub {@code funcPtr}, with given parameters
          */
-        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, long _x8, long _x9, long _x10, float _x11, float _x12, long _x13, int _x14, MemorySegment _x15, MemorySegment _x16) {
+        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, long _x7, long _x8, long _x9, long _x10, long _x11, float _x12, float _x13, long _x14, int _x15, MemorySegment _x16, MemorySegment _x17) {
             try {
-                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16);
+                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16, _x17);
             } catch (Error | RuntimeException ex) {
                 throw ex;
             } catch (Throwable ex$) {
@@ -1757,7 +1758,7 @@ public class gatun_kernels {
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static final AddressLayout attention_forward$layout() {
@@ -1769,7 +1770,7 @@ public class gatun_kernels {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static final long attention_forward$offset() {
@@ -1779,7 +1780,7 @@ public class gatun_kernels {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static MemorySegment attention_forward(MemorySegment struct) {
@@ -1789,7 +1790,7 @@ public class gatun_kernels {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_forward)(void *, float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static void attention_forward(MemorySegment struct, MemorySegment fieldValue) {
@@ -1798,7 +1799,7 @@ public class gatun_kernels {
 
     /**
      * {@snippet lang=c :
-     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public final static class attention_backward {
@@ -1811,11 +1812,12 @@ public class gatun_kernels {
          * The function pointer signature, expressed as a functional interface
          */
         public interface Function {
-            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, MemorySegment _x8, MemorySegment _x9, long _x10, long _x11, long _x12, long _x13, long _x14, long _x15, float _x16, float _x17, long _x18, int _x19, MemorySegment _x20, MemorySegment _x21);
+            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, MemorySegment _x8, MemorySegment _x9, MemorySegment _x10, long _x11, long _x12, long _x13, long _x14, long _x15, long _x16, float _x17, float _x18, long _x19, int _x20, MemorySegment _x21, MemorySegment _x22);
         }
 
         private static final FunctionDescriptor $DESC = FunctionDescriptor.of(
             GatunNative.C_INT,
+            GatunNative.C_POINTER,
             GatunNative.C_POINTER,
             GatunNative.C_POINTER,
             GatunNative.C_POINTER,
@@ -1862,9 +1864,9 @@ public class gatun_kernels {
         /**
          * Invoke the upcall stub {@code funcPtr}, with given parameters
          */
-        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, MemorySegment _x8, MemorySegment _x9, long _x10, long _x11, long _x12, long _x13, long _x14, long _x15, float _x16, float _x17, long _x18, int _x19, MemorySegment _x20, MemorySegment _x21) {
+        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, MemorySegment _x8, MemorySegment _x9, MemorySegment _x10, long _x11, long _x12, long _x13, long _x14, long _x15, long _x16, float _x17, float _x18, long _x19, int _x20, MemorySegment _x21, MemorySegment _x22) {
             try {
-                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16, _x17, _x18, _x19, _x20, _x21);
+                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16, _x17, _x18, _x19, _x20, _x21, _x22);
             } catch (Error | RuntimeException ex) {
                 throw ex;
             } catch (Throwable ex$) {
@@ -1878,7 +1880,7 @@ public class gatun_kernels {
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static final AddressLayout attention_backward$layout() {
@@ -1890,7 +1892,7 @@ public class gatun_kernels {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static final long attention_backward$offset() {
@@ -1900,7 +1902,7 @@ public class gatun_kernels {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static MemorySegment attention_backward(MemorySegment struct) {
@@ -1910,7 +1912,7 @@ public class gatun_kernels {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
+     * int32_t (*attention_backward)(void *, void *, void *, const void *, const void *, const float *, const void *, const void *, const void *, const struct gatun_segment *, const struct gatun_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float, int64_t, int32_t, void *, void *)
      * }
      */
     public static void attention_backward(MemorySegment struct, MemorySegment fieldValue) {

@@ -41,6 +41,15 @@ void unsupported(const char *format, ...) {
   throw failure;
 }
 
+void failed(const char *format, ...) {
+  Failure failure{GATUN_FAILED, {}};
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(failure.text, kFailureBytes, format, arguments);
+  va_end(arguments);
+  throw failure;
+}
+
 void check_pointer(const char *name, const void *pointer) {
   if (pointer == nullptr) invalid("%s is NULL, expected memory; only arguments marked [opt] may be NULL", name);
 }

@@ -13,6 +13,8 @@ namespace gatun {
 [[noreturn, gnu::format(printf, 1, 2)]] void invalid(const char *format, ...);
 /** Throws GATUN_UNSUPPORTED. */
 [[noreturn, gnu::format(printf, 1, 2)]] void unsupported(const char *format, ...);
+/** Throws GATUN_FAILED: the arguments are right, their execution went wrong. */
+[[noreturn, gnu::format(printf, 1, 2)]] void failed(const char *format, ...);
 
 void check_pointer(const char *name, const void *pointer);
 /** value >= 0. */

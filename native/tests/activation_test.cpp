@@ -33,14 +33,14 @@ TEST(residual_adds_and_may_overwrite_an_input) {
       const auto check = [&](const std::vector<Array> &out) {
         for (int64_t i = 0; i < count; ++i) CHECK_NEAR(out[0][i], x[i] + delta[i], tolerance(dtype, 4), "y", i);
       };
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array y(dtype, count);
             CHECK_OK(k.residual_forward(y.data(), x.data(), delta.data(), count, dtype, nullptr));
             return std::vector<Array>{y};
           },
           check);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array y(x);
             CHECK_OK(k.residual_forward(y.data(), y.data(), delta.data(), count, dtype, nullptr));
@@ -56,7 +56,7 @@ TEST(mix_interpolates) {
     for (const int64_t count : kCounts) {
       Random random(2);
       const Array dst(dtype, count, random), src(dtype, count, random);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array y(dst);
             CHECK_OK(k.mix(y.data(), src.data(), count, 0.6, dtype, nullptr));
@@ -75,7 +75,7 @@ TEST(gelu_forward_and_backward) {
       Random random(3);
       Array x(dtype, count, random, -9, 9);
       const Array d_y(dtype, count, random);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array y(dtype, count), again(dtype, count), d_x(dtype, count), in_place(d_y);
             CHECK_OK(k.gelu_forward(y.data(), x.data(), count, dtype, nullptr));
@@ -99,16 +99,16 @@ TEST(gelu_forward_and_backward) {
 
 TEST(activations_survive_extreme_arguments) {
   const float infinity = INFINITY;
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     float x[] = {-infinity, -1e30f, -200, -100, 100, 200, 1e18f, NAN};
     float ones[8], d_x[8], y[8];
     for (float &one : ones) one = 1;
-    CHECK_OK(cpu.kernels->gelu_backward(d_x, y, ones, x, 8, GATUN_F32, nullptr));
+    CHECK_OK(table.kernels->gelu_backward(d_x, y, ones, x, 8, GATUN_F32, nullptr));
     CHECK(std::isnan(y[7]) && std::isnan(d_x[7]), "gelu(NaN) is %g", static_cast<double>(y[7]));
     for (int i = 2; i < 4; ++i) CHECK(std::abs(y[i]) < 1e-35 && std::abs(d_x[i]) < 1e-30, "gelu(%g) is %g, slope %g", x[i], y[i], d_x[i]);
     for (int i = 4; i < 6; ++i) CHECK(y[i] == x[i] && d_x[i] == 1, "gelu(%g) is %g, slope %g", x[i], y[i], d_x[i]);
     float gate_up[] = {-200, 200, 1, 1}, d_gate_up[4], d_y[] = {1, 1}, out[2];
-    CHECK_OK(cpu.kernels->swiglu_backward(d_gate_up, out, d_y, gate_up, 1, 2, GATUN_SILU, GATUN_F32, nullptr));
+    CHECK_OK(table.kernels->swiglu_backward(d_gate_up, out, d_y, gate_up, 1, 2, GATUN_SILU, GATUN_F32, nullptr));
     CHECK(std::abs(out[0]) < 1e-30f && out[1] == 200 && std::abs(d_gate_up[0]) < 1e-30f && d_gate_up[1] == 1, "silu at -200: %g, at 200: %g", out[0],
           out[1]);
   }
@@ -121,7 +121,7 @@ TEST(swiglu_and_geglu_forward_and_backward) {
         for (const int64_t rows : {1, 13}) {
           Random random(4);
           const Array gate_up(dtype, rows * 2 * width, random, -6, 6), d_y(dtype, rows * width, random);
-          on_every_cpu(
+          on_every_table(
               [&](const gatun_kernels &k) {
                 Array y(dtype, rows * width), again(dtype, rows * width), d(dtype, rows * 2 * width), in_place(gate_up);
                 CHECK_OK(k.swiglu_forward(y.data(), gate_up.data(), rows, width, which, dtype, nullptr));
@@ -150,8 +150,8 @@ TEST(swiglu_and_geglu_forward_and_backward) {
 
 TEST(elementwise_rows_refuse_bad_arguments) {
   float x[4] = {};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.residual_forward(nullptr, x, x, 4, GATUN_F32, nullptr), "residual_forward: y is NULL");
     CHECK_INVALID(k.residual_forward(x, x, x, -1, GATUN_F32, nullptr), "count is -1");
     CHECK_INVALID(k.residual_forward(x, x, x, 4, GATUN_F16, nullptr), "dtype is 2, expected 0 (f32) or 1 (bf16)");

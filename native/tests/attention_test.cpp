@@ -230,10 +230,10 @@ void check_case(const Case &c, uint64_t seed) {
   Setup s(c, random);
   const Reference reference(s);
   const int before = failures();
-  on_every_cpu([&](const gatun_kernels &kernels) { return s.forward(kernels); },
-               [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
-  on_every_cpu([&](const gatun_kernels &kernels) { return s.backward(kernels); },
-               [&](const std::vector<Array> &outputs) { check_backward(s, reference, outputs); });
+  on_every_table([&](const gatun_kernels &kernels) { return s.forward(kernels); },
+                 [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
+  on_every_table([&](const gatun_kernels &kernels) { return s.backward(kernels); },
+                 [&](const std::vector<Array> &outputs) { check_backward(s, reference, outputs); });
   if (failures() != before) {
     std::fprintf(stderr, "  with heads %lld, kv_heads %lld, head_dim %lld, window %lld, softcap %g, dtype %d, first segment %d queries %d keys\n",
                  static_cast<long long>(c.heads), static_cast<long long>(c.kv_heads), static_cast<long long>(c.head_dim),
@@ -286,8 +286,8 @@ TEST(attention_of_large_scores) {
   Setup s({{{100, 200}}, 2, 1, 16, 0, 0, GATUN_F32}, random);
   s.scale = 20;
   const Reference reference(s);
-  on_every_cpu([&](const gatun_kernels &kernels) { return s.forward(kernels); },
-               [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
+  on_every_table([&](const gatun_kernels &kernels) { return s.forward(kernels); },
+                 [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
 }
 
 /*
@@ -298,10 +298,10 @@ TEST(attention_gradients_are_differences) {
   constexpr double kStep = 0x1p-7;
   Random random(9);
   Setup s({{{6, 9}, {5, 5}}, 4, 2, 8, 4, 2.0f, GATUN_F32}, random);
-  for (const Cpu &cpu : cpus()) {
-    const std::vector<Array> gradients = s.backward(*cpu.kernels);
+  for (const Table &table : tables()) {
+    const std::vector<Array> gradients = s.backward(*table.kernels);
     const auto loss = [&] {
-      const std::vector<Array> outputs = s.forward(*cpu.kernels);
+      const std::vector<Array> outputs = s.forward(*table.kernels);
       double sum = 0;
       for (const gatun_segment &segment : s.segments) {
         for (int64_t i = segment.query_begin * s.width; i < (segment.query_begin + segment.query_length) * s.width; ++i) {
@@ -329,8 +329,8 @@ TEST(attention_gradients_are_differences) {
 TEST(attention_refuses) {
   Random random(10);
   Setup s({{{3, 3}}, 2, 1, 8, 0, 0, GATUN_F32}, random);
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &kernels = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &kernels = *table.kernels;
     Array out(GATUN_F32, s.tokens * s.q_stride), workspace = workspace_for(kernels, s.tokens, s.width);
     const auto forward = [&](void *to, int64_t heads, int64_t head_dim, int64_t stride, float softcap, int64_t window, int32_t dtype,
                              const gatun_segment *segments, const gatun_segment *host_segments) {

@@ -43,14 +43,14 @@ std::vector<uint32_t> float_patterns() {
 TEST(every_half_and_every_bf16_widens_exactly) {
   std::vector<uint16_t> all(65536);
   for (int i = 0; i < 65536; ++i) all[i] = static_cast<uint16_t>(i);
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     std::vector<float> wide(65536);
-    CHECK_OK(cpu.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, GATUN_F16, nullptr));
+    CHECK_OK(table.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, GATUN_F16, nullptr));
     for (int i = 0; i < 65536; ++i) {
       const double want = half_to_double(all[i]);
       CHECK(std::isnan(want) ? std::isnan(wide[i]) : wide[i] == want && std::signbit(wide[i]) == std::signbit(want), "half %04x is %g", i, wide[i]);
     }
-    CHECK_OK(cpu.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, GATUN_BF16, nullptr));
+    CHECK_OK(table.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, GATUN_BF16, nullptr));
     for (int i = 0; i < 65536; ++i) CHECK(bits_as<uint32_t>(wide[i]) == static_cast<uint32_t>(i) << 16, "bf16 %04x is %g", i, wide[i]);
   }
 }
@@ -58,7 +58,7 @@ TEST(every_half_and_every_bf16_widens_exactly) {
 TEST(narrowing_rounds_to_nearest_even) {
   const std::vector<uint32_t> patterns = float_patterns();
   const int64_t count = static_cast<int64_t>(patterns.size());
-  on_every_cpu(
+  on_every_table(
       [&](const gatun_kernels &k) {
         Array bf16s(GATUN_BF16, count), halves(GATUN_BF16, count);  // both are 16 bits wide
         CHECK_OK(k.cast(bf16s.data(), patterns.data(), count, GATUN_BF16, GATUN_F32, nullptr));
@@ -80,38 +80,38 @@ TEST(narrowing_rounds_to_nearest_even) {
 }
 
 TEST(casts_between_16_bit_types_go_through_f32) {
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     std::vector<uint16_t> all(65536), direct(65536), stepwise(65536);
     std::vector<float> wide(65536);
     for (int i = 0; i < 65536; ++i) all[i] = static_cast<uint16_t>(i);
     for (const auto &[from, to] : {std::pair{GATUN_F16, GATUN_BF16}, std::pair{GATUN_BF16, GATUN_F16}}) {
-      CHECK_OK(cpu.kernels->cast(direct.data(), all.data(), 65536, to, from, nullptr));
-      CHECK_OK(cpu.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, from, nullptr));
-      CHECK_OK(cpu.kernels->cast(stepwise.data(), wide.data(), 65536, to, GATUN_F32, nullptr));
+      CHECK_OK(table.kernels->cast(direct.data(), all.data(), 65536, to, from, nullptr));
+      CHECK_OK(table.kernels->cast(wide.data(), all.data(), 65536, GATUN_F32, from, nullptr));
+      CHECK_OK(table.kernels->cast(stepwise.data(), wide.data(), 65536, to, GATUN_F32, nullptr));
       CHECK(direct == stepwise, "%d to %d differs", from, to);
     }
   }
 }
 
 TEST(cast_to_the_same_type_copies_bits) {
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     const std::vector<uint32_t> patterns = float_patterns();
     std::vector<uint32_t> copy(patterns.size());
-    CHECK_OK(cpu.kernels->cast(copy.data(), patterns.data(), patterns.size(), GATUN_F32, GATUN_F32, nullptr));
+    CHECK_OK(table.kernels->cast(copy.data(), patterns.data(), patterns.size(), GATUN_F32, GATUN_F32, nullptr));
     CHECK(copy == patterns, "bits changed");
-    CHECK_OK(cpu.kernels->cast(copy.data(), copy.data(), patterns.size(), GATUN_F32, GATUN_F32, nullptr));
+    CHECK_OK(table.kernels->cast(copy.data(), copy.data(), patterns.size(), GATUN_F32, GATUN_F32, nullptr));
     CHECK(copy == patterns, "bits changed in place");
   }
 }
 
 TEST(cast_refuses_bad_arguments) {
   float x[4] = {};
-  for (const Cpu &cpu : cpus()) {
-    CHECK_INVALID(cpu.kernels->cast(x, x, 2, GATUN_BF16, GATUN_F32, nullptr), "dst is src with another dtype");
-    CHECK_INVALID(cpu.kernels->cast(x, nullptr, 2, GATUN_BF16, GATUN_F32, nullptr), "src is NULL");
-    CHECK_INVALID(cpu.kernels->cast(x, x, 2, 3, GATUN_F32, nullptr), "dst_dtype is 3");
-    CHECK_INVALID(cpu.kernels->cast(x, x, 2, GATUN_F32, -1, nullptr), "src_dtype is -1");
-    CHECK_INVALID(cpu.kernels->cast(x, x, -2, GATUN_F32, GATUN_F32, nullptr), "count is -2");
+  for (const Table &table : tables()) {
+    CHECK_INVALID(table.kernels->cast(x, x, 2, GATUN_BF16, GATUN_F32, nullptr), "dst is src with another dtype");
+    CHECK_INVALID(table.kernels->cast(x, nullptr, 2, GATUN_BF16, GATUN_F32, nullptr), "src is NULL");
+    CHECK_INVALID(table.kernels->cast(x, x, 2, 3, GATUN_F32, nullptr), "dst_dtype is 3");
+    CHECK_INVALID(table.kernels->cast(x, x, 2, GATUN_F32, -1, nullptr), "src_dtype is -1");
+    CHECK_INVALID(table.kernels->cast(x, x, -2, GATUN_F32, GATUN_F32, nullptr), "count is -2");
   }
 }
 

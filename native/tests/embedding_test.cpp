@@ -25,7 +25,7 @@ TEST(embedding_forward_and_backward) {
           ids.push_back(random.below(c.vocab));
           positions.push_back(random.below(c.positions));
         }
-        on_every_cpu(
+        on_every_table(
             [&](const gatun_kernels &k) {
               Array y(dtype, c.tokens * c.hidden), d_table(d_table_before), d_positions(d_positions_before);
               Array workspace = workspace_for(k, c.tokens, c.hidden);
@@ -65,7 +65,7 @@ TEST(gather_takes_rows_and_puts_them_back) {
       for (int32_t t = 1; t < tokens; t += 1 + random.below(3)) rows.push_back(t);
       const int64_t count = static_cast<int64_t>(rows.size());
       const Array x(dtype, tokens * dim, random), d_y(dtype, count * dim, random);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array y(dtype, count * dim), d_x(dtype, tokens * dim);
             CHECK_OK(k.gather_forward(y.data(), x.data(), rows.data(), count, dim, dtype, nullptr));
@@ -88,8 +88,8 @@ TEST(gather_takes_rows_and_puts_them_back) {
 TEST(indices_out_of_range_are_refused_by_place) {
   float x[8] = {};
   const int32_t good[] = {0, 1}, high[] = {0, 2}, low[] = {-1, 0};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.embedding_forward(x, x, nullptr, high, good, 2, 2, 2, 2, 1, GATUN_F32, nullptr), "token_ids[1] is 2, expected 0 to 1");
     CHECK_INVALID(k.embedding_forward(x, x, x, good, low, 2, 2, 2, 2, 1, GATUN_F32, nullptr), "positions[0] is -1");
     CHECK_INVALID(k.embedding_forward(x, x, x, good, nullptr, 2, 2, 2, 2, 1, GATUN_F32, nullptr), "positions is NULL");

@@ -54,7 +54,7 @@ TEST(logprob_forward_is_right_in_every_output) {
   for (const Case &c : kCases) {
     Inputs in(c);
     const int64_t predictions = in.begin.back();
-    on_every_cpu(
+    on_every_table(
         [&](const gatun_kernels &k) {
           Array log_prob(GATUN_F32, predictions), lse(GATUN_F32, c.rows), entropy(GATUN_F32, c.rows), mean(GATUN_F32, c.rows);
           Array square(GATUN_F32, c.rows), lse_only(GATUN_F32, c.rows), log_prob_again(GATUN_F32, predictions), argmax(GATUN_F32, c.rows);
@@ -98,7 +98,7 @@ TEST(logprob_backward_is_right_and_may_overwrite_the_logits) {
       Inputs in(c);
       // In place, rows must have the same number of bytes, so bf16 rows are twice as long.
       const int64_t in_place_stride = dtype == GATUN_F32 ? in.stride : 2 * in.stride;
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array lse(GATUN_F32, c.rows), d(dtype, c.rows * (c.vocab + 3)), in_place(in.logits);
             std::vector<float> log_prob(in.targets.size());
@@ -142,7 +142,7 @@ TEST(logprob_backward_is_right_and_may_overwrite_the_logits) {
 
 TEST(masked_logits_count_as_zero_probability) {
   const float infinity = INFINITY;
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     std::vector<float> logits(5000, -infinity);
     logits[3000] = 1;
     logits[4999] = 1;
@@ -150,7 +150,7 @@ TEST(masked_logits_count_as_zero_probability) {
     float log_prob, lse, entropy, mean, square;
     int32_t argmax;
     CHECK_OK(
-        cpu.kernels->logprob_forward(&log_prob, &lse, &entropy, &argmax, &mean, &square, logits.data(), begin, targets, 1, 5000, 5000, 0, nullptr));
+        table.kernels->logprob_forward(&log_prob, &lse, &entropy, &argmax, &mean, &square, logits.data(), begin, targets, 1, 5000, 5000, 0, nullptr));
     CHECK_NEAR(log_prob, -std::log(2), 1e-6, "log_prob", 0);
     CHECK_NEAR(entropy, std::log(2), 1e-6, "entropy", 0);
     CHECK_NEAR(square, -std::log(2), 1e-6, "log_sum_square", 0);
@@ -159,14 +159,14 @@ TEST(masked_logits_count_as_zero_probability) {
 }
 
 TEST(a_nan_logit_is_not_hidden) {
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     for (const int64_t at : {0, 5, 2500, 4998}) {
       std::vector<float> logits(4999, 0.5f);
       logits[at] = NAN;
       const int32_t begin[] = {0, 1}, targets[] = {7};
       float log_prob, lse;
-      CHECK_OK(cpu.kernels->logprob_forward(&log_prob, &lse, nullptr, nullptr, nullptr, nullptr, logits.data(), begin, targets, 1, 4999, 4999, 0,
-                                            nullptr));
+      CHECK_OK(table.kernels->logprob_forward(&log_prob, &lse, nullptr, nullptr, nullptr, nullptr, logits.data(), begin, targets, 1, 4999, 4999, 0,
+                                              nullptr));
       CHECK(std::isnan(lse) && std::isnan(log_prob), "NaN at %d: lse %g", static_cast<int>(at), static_cast<double>(lse));
     }
   }
@@ -176,19 +176,19 @@ TEST(a_chunk_of_rows_touches_its_own_predictions_alone) {
   const Case c = {6, 40, 0, 0, 3};
   Inputs in(c);
   const int64_t predictions = in.begin.back(), skipped = 3;
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     Array whole(GATUN_F32, predictions), chunk(GATUN_F32, predictions), lse(GATUN_F32, c.rows), chunk_lse(GATUN_F32, c.rows - skipped);
     Array d_whole(GATUN_F32, c.rows * c.vocab), d_chunk(GATUN_F32, (c.rows - skipped) * c.vocab);
-    CHECK_OK(cpu.kernels->logprob_forward(whole.floats(), lse.floats(), nullptr, nullptr, nullptr, nullptr, in.logits.floats(), in.begin.data(),
-                                          in.targets.data(), c.rows, c.vocab, in.stride, 0, nullptr));
-    CHECK_OK(cpu.kernels->logprob_forward(chunk.floats(), chunk_lse.floats(), nullptr, nullptr, nullptr, nullptr,
-                                          in.logits.floats() + skipped * in.stride, in.begin.data() + skipped, in.targets.data(), c.rows - skipped,
-                                          c.vocab, in.stride, 0, nullptr));
-    CHECK_OK(cpu.kernels->logprob_backward(d_whole.data(), in.logits.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(), in.targets.data(),
-                                           c.rows, c.vocab, c.vocab, in.stride, 0, GATUN_F32, nullptr));
-    CHECK_OK(cpu.kernels->logprob_backward(d_chunk.data(), in.logits.floats() + skipped * in.stride, chunk_lse.floats(), in.d_log_prob.data(),
-                                           in.begin.data() + skipped, in.targets.data(), c.rows - skipped, c.vocab, c.vocab, in.stride, 0, GATUN_F32,
-                                           nullptr));
+    CHECK_OK(table.kernels->logprob_forward(whole.floats(), lse.floats(), nullptr, nullptr, nullptr, nullptr, in.logits.floats(), in.begin.data(),
+                                            in.targets.data(), c.rows, c.vocab, in.stride, 0, nullptr));
+    CHECK_OK(table.kernels->logprob_forward(chunk.floats(), chunk_lse.floats(), nullptr, nullptr, nullptr, nullptr,
+                                            in.logits.floats() + skipped * in.stride, in.begin.data() + skipped, in.targets.data(), c.rows - skipped,
+                                            c.vocab, in.stride, 0, nullptr));
+    CHECK_OK(table.kernels->logprob_backward(d_whole.data(), in.logits.floats(), lse.floats(), in.d_log_prob.data(), in.begin.data(),
+                                             in.targets.data(), c.rows, c.vocab, c.vocab, in.stride, 0, GATUN_F32, nullptr));
+    CHECK_OK(table.kernels->logprob_backward(d_chunk.data(), in.logits.floats() + skipped * in.stride, chunk_lse.floats(), in.d_log_prob.data(),
+                                             in.begin.data() + skipped, in.targets.data(), c.rows - skipped, c.vocab, c.vocab, in.stride, 0,
+                                             GATUN_F32, nullptr));
     for (int64_t n = 0; n < predictions; ++n) CHECK_NEAR(chunk[n], n < in.begin[skipped] ? -77 : whole[n], 0, "log_prob", n);
     for (int64_t i = 0; i < d_chunk.count(); ++i) CHECK_NEAR(d_chunk[i], d_whole[skipped * c.vocab + i], 0, "d_logits", i);
   }
@@ -197,8 +197,8 @@ TEST(a_chunk_of_rows_touches_its_own_predictions_alone) {
 TEST(logprob_refuses_bad_arguments) {
   float x[16] = {};
   const int32_t begin[] = {0, 1, 2}, falling[] = {0, 2, 1}, negative[] = {-1, 1, 2}, targets[] = {0, 4};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr),
                   "targets[1] is 4, expected 0 to 3");
     CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, falling, targets, 2, 4, 4, 0, nullptr), "prediction_begin[2] is 1");

@@ -79,7 +79,7 @@ TEST(rmsnorm_forward_and_backward) {
         const Array x(dtype, x_count, random), delta(dtype, x_count, random), weight(dtype, c.dim, random), d_y(dtype, y_count, random);
         const Array d_residual(dtype, x_count, random), d_weight_before(GATUN_F32, c.dim, random);
         const float offset = 1.0f, eps = 1e-5f;
-        on_every_cpu(
+        on_every_table(
             [&](const gatun_kernels &k) {
               Array y(dtype, y_count), sum(delta), rstd(GATUN_F32, rows), d_x(dtype, x_count), in_place(d_residual), d_weight(d_weight_before);
               Array d_weight_again(d_weight_before), workspace = workspace_for(k, c.tokens, c.dim);
@@ -142,7 +142,7 @@ TEST(layernorm_forward_and_backward) {
         const Array x(dtype, count, random, -1, 3), delta(dtype, count, random), weight(dtype, c.dim, random), bias(dtype, c.dim, random);
         const Array d_y(dtype, count, random), d_residual(dtype, count, random), before(GATUN_F32, c.dim, random);
         const float eps = 1e-5f;
-        on_every_cpu(
+        on_every_table(
             [&](const gatun_kernels &k) {
               Array y(dtype, count), sum(x), mean(GATUN_F32, c.tokens), rstd(GATUN_F32, c.tokens), d_x(dtype, count), in_place(d_y);
               Array d_weight(before), d_bias(before), d_weight_again(before), d_bias_again(before), workspace = workspace_for(k, c.tokens, c.dim);
@@ -198,8 +198,8 @@ TEST(layernorm_forward_and_backward) {
 
 TEST(norms_refuse_bad_arguments) {
   float x[16] = {};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.rmsnorm_forward(x, nullptr, x, x, x, x, 1, 1, 4, 4, 4, 1e-5f, 0, GATUN_F32, nullptr), "sum is NULL but delta is not");
     CHECK_INVALID(k.rmsnorm_forward(x, nullptr, x, x, nullptr, x, 1, 2, 4, 8, 7, 1e-5f, 0, GATUN_F32, nullptr), "x_stride is 7, expected at least 8");
     CHECK_INVALID(k.rmsnorm_forward(x, nullptr, x, x, nullptr, nullptr, 1, 1, 4, 4, 4, 1e-5f, 0, GATUN_F32, nullptr), "weight is NULL");

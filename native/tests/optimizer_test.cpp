@@ -43,7 +43,7 @@ struct Inputs {
 template <class Step>
 void check_optimizer(int64_t count, const std::vector<double> &want, double movement, const Inputs &in, const Step &step) {
   for (const Storage storage : {Storage::kF32, Storage::kBf16, Storage::kSplit}) {
-    on_every_cpu(
+    on_every_table(
         [&](const gatun_kernels &k) {
           Weights weights(storage, in.values, k);
           step(k, weights);
@@ -154,7 +154,7 @@ TEST(masters_split_and_join_bit_for_bit) {
                                     0x3f808000, 0x3f808001, 0x7f7fffff, 0x7f800000, 0x7fffffff, 0xffffffff, 0xff800001};
   while (patterns.size() < 100003) patterns.push_back(static_cast<uint32_t>(random.bits()));
   const int64_t count = static_cast<int64_t>(patterns.size());
-  on_every_cpu(
+  on_every_table(
       [&](const gatun_kernels &k) {
         Array weight(GATUN_BF16, count), remainder(GATUN_BF16, count), joined(GATUN_F32, count), plain(GATUN_BF16, count), widened(GATUN_F32, count);
         const float *source = reinterpret_cast<const float *>(patterns.data());
@@ -178,14 +178,14 @@ TEST(masters_split_and_join_bit_for_bit) {
 }
 
 TEST(an_update_below_half_a_bf16_step_is_kept_by_the_remainder) {
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     float value = 1, gradient = 1, scale = 1, joined;
     uint16_t weight, remainder;
-    CHECK_OK(cpu.kernels->split_master(&weight, &remainder, &value, 1, GATUN_BF16, nullptr));
+    CHECK_OK(table.kernels->split_master(&weight, &remainder, &value, 1, GATUN_BF16, nullptr));
     for (int step = 0; step < 100; ++step) {
-      CHECK_OK(cpu.kernels->sgd(&weight, &remainder, nullptr, &gradient, &scale, 1, 0, 1e-5, 0, 0, 0, GATUN_BF16, nullptr));
+      CHECK_OK(table.kernels->sgd(&weight, &remainder, nullptr, &gradient, &scale, 1, 0, 1e-5, 0, 0, 0, GATUN_BF16, nullptr));
     }
-    CHECK_OK(cpu.kernels->join_master(&joined, &weight, &remainder, 1, GATUN_BF16, nullptr));
+    CHECK_OK(table.kernels->join_master(&joined, &weight, &remainder, 1, GATUN_BF16, nullptr));
     CHECK_NEAR(joined, 1 - 100 * 1e-5, 1e-5, "weight", 0);
   }
 }
@@ -193,8 +193,8 @@ TEST(an_update_below_half_a_bf16_step_is_kept_by_the_remainder) {
 TEST(optimizers_refuse_bad_arguments) {
   float x[8] = {};
   uint16_t h[8] = {};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.adamw(x, h, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "a remainder completes bf16 weights only");
     CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 5, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr),
                   "decay_count is 5, expected at most count, 4");

@@ -194,8 +194,8 @@ void check_against_formulas(const Batch &batch, const gatun_preference_options &
   const std::vector<double> policy(batch.policy.begin(), batch.policy.end());
   std::vector<double> losses;
   total_loss(policy, policy, batch, o, &losses);
-  for (const Cpu &cpu : cpus()) {
-    const Output out = run(*cpu.kernels, batch, o);
+  for (const Table &table : tables()) {
+    const Output out = run(*table.kernels, batch, o);
     for (int64_t p = 0; p < batch.pairs; ++p) CHECK_NEAR(out.loss[p], losses[p], 1e-6 * (1 + std::abs(losses[p])), what, p);
     for (size_t n = 0; n < policy.size(); ++n) {
       const double h = 1e-5;  // cubic error h^2, rounding 1e-16 / h
@@ -296,8 +296,8 @@ TEST(losses_at_step_0_have_their_closed_form) {
     gatun_preference_options o = options_for(expected.loss);
     o.beta = 0.1f;
     o.label_smoothing = 1e-3f;
-    for (const Cpu &cpu : cpus()) {
-      const Output out = run(*cpu.kernels, batch, o);
+    for (const Table &table : tables()) {
+      const Output out = run(*table.kernels, batch, o);
       const double want = expected.value < 0 ? std::log(2) : expected.value;
       for (int64_t p = 0; p < batch.pairs; ++p) CHECK_NEAR(out.loss[p], want, 1e-6 * want, "loss", p);
     }
@@ -313,8 +313,8 @@ TEST(sums_are_plain_or_length_desensitized) {
   gatun_preference_options o = options_for(GATUN_LOSS_SIGMOID);
   o.ld_alpha = 0.5f;
   o.reference_free = 1;  // the loss does not read the reference, the sums still do
-  for (const Cpu &cpu : cpus()) {
-    const Output out = run(*cpu.kernels, batch, o);
+  for (const Table &table : tables()) {
+    const Output out = run(*table.kernels, batch, o);
     const float want[] = {-1 - 3, -8, -1 - 1, -1, -16, -32 - 96, -1, -1 - 1};
     for (int i = 0; i < 8; ++i) CHECK_NEAR(out.sums[i], want[i], 0, "sums", i);
   }
@@ -329,8 +329,8 @@ TEST(losses_stay_finite_at_extreme_margins) {
       batch.reference = {-1, -1};
       batch.group_begin = {0, 1};
       gatun_preference_options o = options_for(loss);
-      for (const Cpu &cpu : cpus()) {
-        const Output out = run(*cpu.kernels, batch, o);
+      for (const Table &table : tables()) {
+        const Output out = run(*table.kernels, batch, o);
         CHECK(std::isfinite(out.loss[0]) && std::isfinite(out.d_log_prob[0]) && std::isfinite(out.d_log_prob[1]),
               "loss %d at margin %g is %g, %g, %g", loss, static_cast<double>(margin), static_cast<double>(out.loss[0]),
               static_cast<double>(out.d_log_prob[0]), static_cast<double>(out.d_log_prob[1]));
@@ -352,8 +352,8 @@ TEST(equal_values_are_sorted_by_pair) {
   std::vector<double> losses;
   const std::vector<double> policy(12, -1);
   total_loss(policy, policy, batch, o, &losses);
-  for (const Cpu &cpu : cpus()) {
-    const Output out = run(*cpu.kernels, batch, o);
+  for (const Table &table : tables()) {
+    const Output out = run(*table.kernels, batch, o);
     for (int p = 0; p < 6; ++p) CHECK_NEAR(out.loss[p], losses[p], 1e-6, "loss", p);
   }
 }
@@ -363,15 +363,15 @@ TEST(a_chunk_of_pairs_touches_its_own_predictions_alone) {
   batch.group_begin = {0, 2};
   const int64_t skipped = 2;
   const gatun_preference_options o = options_for(GATUN_LOSS_SIGMOID);
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     Batch all = batch;
     all.group_begin = {0, 4};
-    const Output whole = run(*cpu.kernels, all, o);
+    const Output whole = run(*table.kernels, all, o);
     const int64_t predictions = batch.answer_begin.back();
-    Array loss(GATUN_F32, 2), sums(GATUN_F32, 8), d(GATUN_F32, predictions), workspace = workspace_for(*cpu.kernels, predictions, 1);
-    CHECK_OK(cpu.kernels->preference(loss.floats(), sums.floats(), d.floats(), batch.policy.data(), batch.reference.data(), nullptr,
-                                     batch.answer_begin.data() + 2 * skipped, batch.group_begin.data(), batch.pair_scale.data() + skipped, nullptr, 2,
-                                     1, &o, workspace.data(), nullptr));
+    Array loss(GATUN_F32, 2), sums(GATUN_F32, 8), d(GATUN_F32, predictions), workspace = workspace_for(*table.kernels, predictions, 1);
+    CHECK_OK(table.kernels->preference(loss.floats(), sums.floats(), d.floats(), batch.policy.data(), batch.reference.data(), nullptr,
+                                       batch.answer_begin.data() + 2 * skipped, batch.group_begin.data(), batch.pair_scale.data() + skipped, nullptr,
+                                       2, 1, &o, workspace.data(), nullptr));
     for (int64_t p = 0; p < 2; ++p) CHECK_NEAR(loss[p], whole.loss[skipped + p], 0, "loss", p);
     for (int64_t n = 0; n < predictions; ++n) {
       CHECK_NEAR(d[n], n < batch.answer_begin[2 * skipped] ? -77 : whole.d_log_prob[n], 0, "d_log_prob", n);
@@ -385,10 +385,10 @@ TEST(answers_may_be_empty_and_references_absent_where_unread) {
   batch.policy = {-1, -2, -3};
   const float want_sums[] = {0, -3, 0, 0, -3, 0, 0, 0};
   gatun_preference_options o = options_for(GATUN_LOSS_SIMPO);
-  for (const Cpu &cpu : cpus()) {
-    Array loss(GATUN_F32, 2), sums(GATUN_F32, 8), d(GATUN_F32, 3), workspace = workspace_for(*cpu.kernels, 3, 1);
-    CHECK_OK(cpu.kernels->preference(loss.floats(), sums.floats(), d.floats(), batch.policy.data(), nullptr, nullptr, batch.answer_begin.data(),
-                                     nullptr, batch.pair_scale.data(), nullptr, 2, 0, &o, workspace.data(), nullptr));
+  for (const Table &table : tables()) {
+    Array loss(GATUN_F32, 2), sums(GATUN_F32, 8), d(GATUN_F32, 3), workspace = workspace_for(*table.kernels, 3, 1);
+    CHECK_OK(table.kernels->preference(loss.floats(), sums.floats(), d.floats(), batch.policy.data(), nullptr, nullptr, batch.answer_begin.data(),
+                                       nullptr, batch.pair_scale.data(), nullptr, 2, 0, &o, workspace.data(), nullptr));
     for (int i = 0; i < 8; ++i) CHECK_NEAR(sums[i], want_sums[i], 0, "sums", i);
     for (int p = 0; p < 2; ++p) CHECK(std::isfinite(loss[p]), "loss %g", loss[p]);
   }
@@ -396,12 +396,12 @@ TEST(answers_may_be_empty_and_references_absent_where_unread) {
 
 TEST(preference_refuses_what_it_cannot_mean) {
   Batch batch(29);
-  for (const Cpu &cpu : cpus()) {
-    Array out(GATUN_F32, 1000), workspace = workspace_for(*cpu.kernels, 1000, 1);
+  for (const Table &table : tables()) {
+    Array out(GATUN_F32, 1000), workspace = workspace_for(*table.kernels, 1000, 1);
     const auto status = [&](const gatun_preference_options &o, const float *reference, const int32_t *groups) {
-      return cpu.kernels->preference(out.floats(), out.floats() + 100, out.floats() + 200, batch.policy.data(), reference, nullptr,
-                                     batch.answer_begin.data(), groups, batch.pair_scale.data(), nullptr, batch.pairs, 2, &o, workspace.data(),
-                                     nullptr);
+      return table.kernels->preference(out.floats(), out.floats() + 100, out.floats() + 200, batch.policy.data(), reference, nullptr,
+                                       batch.answer_begin.data(), groups, batch.pair_scale.data(), nullptr, batch.pairs, 2, &o, workspace.data(),
+                                       nullptr);
     };
     const auto with = [](int loss, const auto &change) {
       gatun_preference_options o = options_for(loss);

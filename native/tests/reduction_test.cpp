@@ -14,7 +14,7 @@ TEST(bias_backward_sums_columns) {
     for (const Case c : {Case{1, 1, 1}, Case{15, 17, 20}, Case{1031, 3, 3}, Case{700, 300, 301}, Case{65, 1024, 1024}}) {
       Random random(11);
       const Array d_y(dtype, c.rows * c.stride, random), before(GATUN_F32, c.columns, random);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array d_bias(before), workspace = workspace_for(k, c.rows, c.columns);
             CHECK_OK(k.bias_backward(d_bias.floats(), d_y.data(), c.rows, c.columns, c.stride, dtype, workspace.data(), nullptr));
@@ -40,7 +40,7 @@ TEST(gradnorm_is_exact_to_double_and_clips) {
     double squares = 0;
     for (int64_t i = 0; i < count; ++i) squares += gradient[i] * gradient[i];
     const double norm = std::sqrt(squares);
-    on_every_cpu(
+    on_every_table(
         [&](const gatun_kernels &k) {
           Array clipped(GATUN_F32, 2), loose(GATUN_F32, 2), off(GATUN_F32, 2), workspace = workspace_for(k, 1, 1);
           CHECK_OK(k.gradnorm(clipped.floats(), gradient.floats(), count, 0.25f, workspace.data(), nullptr));
@@ -59,21 +59,21 @@ TEST(gradnorm_is_exact_to_double_and_clips) {
 }
 
 TEST(a_nan_gradient_is_not_hidden) {
-  for (const Cpu &cpu : cpus()) {
+  for (const Table &table : tables()) {
     float gradient[] = {1, NAN, 2}, out[2];
-    Array workspace = workspace_for(*cpu.kernels, 1, 1);
-    CHECK_OK(cpu.kernels->gradnorm(out, gradient, 3, 1, workspace.data(), nullptr));
+    Array workspace = workspace_for(*table.kernels, 1, 1);
+    CHECK_OK(table.kernels->gradnorm(out, gradient, 3, 1, workspace.data(), nullptr));
     CHECK(std::isnan(out[0]) && std::isnan(out[1]), "norm %g, scale %g", static_cast<double>(out[0]), static_cast<double>(out[1]));
   }
 }
 
 TEST(sums_refuse_bad_arguments) {
   float x[8] = {};
-  for (const Cpu &cpu : cpus()) {
-    CHECK_INVALID(cpu.kernels->bias_backward(x, x, 2, 4, 3, GATUN_F32, x, nullptr), "d_y_stride is 3");
-    CHECK_INVALID(cpu.kernels->bias_backward(x, x, 2, 4, 4, GATUN_F32, nullptr, nullptr), "workspace is NULL");
-    CHECK_INVALID(cpu.kernels->gradnorm(nullptr, x, 2, 1, x, nullptr), "norm_and_scale is NULL");
-    CHECK_INVALID(cpu.kernels->gradnorm(x, x, -2, 1, x, nullptr), "count is -2");
+  for (const Table &table : tables()) {
+    CHECK_INVALID(table.kernels->bias_backward(x, x, 2, 4, 3, GATUN_F32, x, nullptr), "d_y_stride is 3");
+    CHECK_INVALID(table.kernels->bias_backward(x, x, 2, 4, 4, GATUN_F32, nullptr, nullptr), "workspace is NULL");
+    CHECK_INVALID(table.kernels->gradnorm(nullptr, x, 2, 1, x, nullptr), "norm_and_scale is NULL");
+    CHECK_INVALID(table.kernels->gradnorm(x, x, -2, 1, x, nullptr), "count is -2");
   }
 }
 

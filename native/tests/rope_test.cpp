@@ -55,7 +55,7 @@ TEST(rope_forward_rotates_and_files_keys) {
     for (const Case &c : kCases) {
       Inputs in(c, dtype);
       const int64_t kv_width = c.kv_heads * c.head_dim;
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array q_out(dtype, c.tokens * in.q_out_stride), in_place(in.q), k_out(dtype, in.key_count * kv_width),
                 v_out(dtype, in.key_count * kv_width);
@@ -103,7 +103,7 @@ TEST(rope_backward_is_the_transpose) {
       const int64_t kv_width = c.kv_heads * c.head_dim;
       const Array d_q_out(dtype, c.tokens * in.q_out_stride, in.random), d_k_out(dtype, in.key_count * kv_width, in.random);
       const Array d_v_out(dtype, in.key_count * kv_width, in.random);
-      on_every_cpu(
+      on_every_table(
           [&](const gatun_kernels &k) {
             Array d_q(dtype, c.tokens * in.q_stride), d_k(dtype, c.tokens * in.kv_stride), d_v(dtype, c.tokens * in.kv_stride);
             const float *cos = c.rotated ? in.cos.floats() : nullptr, *sin = c.rotated ? in.sin.floats() : nullptr;
@@ -137,8 +137,8 @@ TEST(rope_backward_is_the_transpose) {
 TEST(rope_refuses_bad_arguments) {
   float x[16] = {};
   const int32_t row[] = {0}, none[] = {-1};
-  for (const Cpu &cpu : cpus()) {
-    const gatun_kernels &k = *cpu.kernels;
+  for (const Table &table : tables()) {
+    const gatun_kernels &k = *table.kernels;
     CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, nullptr, row, row, none, 1, 1, 1, 4, 4, 4, 4, GATUN_F32, nullptr),
                   "sin is NULL but cos is not");
     CHECK_INVALID(k.rope_forward(x, x, x, x, x, x, x, x, row, row, none, 1, 1, 1, 3, 4, 4, 4, GATUN_F32, nullptr), "head_dim is 3");

@@ -3,8 +3,8 @@
  *
  *   TEST(name) { ... CHECK(condition, "format", ...); }
  *
- * on_every_cpu() runs a row of the table on each instruction set that this CPU has, with 1 to 4 threads, and holds all runs of one
- * instruction set to the bits of the first.
+ * on_every_table() runs a row on each instruction set that this CPU has, with 1 to 4 threads, and holds all runs of one instruction set to
+ * the bits of the first. Compiled with GATUN_TEST_SIMT, the same tests run the emulated CUDA kernels instead, whose memory is the host's.
  */
 #ifndef GATUN_TESTING_H
 #define GATUN_TESTING_H
@@ -16,7 +16,11 @@
 #include <string>
 #include <vector>
 
+#if defined(GATUN_TEST_SIMT)
+#include "gatun_device.h"
+#else
 #include "gatun_cpu.h"
+#endif
 
 namespace gatun::testing {
 
@@ -159,20 +163,41 @@ inline double tolerance(int32_t dtype, double magnitude) {
           allowed_);                                                                                                                       \
   } while (false)
 
-struct Cpu {
-  std::string isa;
+struct Table {
+  std::string name;
   const gatun_kernels *kernels;
 };
 
+#if defined(GATUN_TEST_SIMT)
+/** Indices in device memory are not looked at before they are used. */
+constexpr bool kChecksIndices = false;
+
+inline std::vector<Table> tables() {
+  return {{"simt", gatun_simt_kernels()}};
+}
+inline void set_threads(int32_t) {}
+inline const char *last_error() {
+  return gatun_device_last_error();
+}
+#else
+constexpr bool kChecksIndices = true;
+
 /** Every instruction set of this CPU. */
-inline std::vector<Cpu> cpus() {
-  std::vector<Cpu> found;
+inline std::vector<Table> tables() {
+  std::vector<Table> found;
   for (const char *isa : {"generic", "v2", "v3", "v4", "v4-bf16"}) {
     const gatun_kernels *kernels = gatun_cpu_kernels(isa);
     if (kernels != nullptr) found.push_back({isa, kernels});
   }
   return found;
 }
+inline void set_threads(int32_t threads) {
+  gatun_cpu_set_threads(threads);
+}
+inline const char *last_error() {
+  return gatun_cpu_last_error();
+}
+#endif
 
 /** Workspace filled with NaN, so that nothing is read before it is written. */
 inline Array workspace_for(const gatun_kernels &kernels, int64_t rows, int64_t columns) {
@@ -183,33 +208,33 @@ inline Array workspace_for(const gatun_kernels &kernels, int64_t rows, int64_t c
 
 /** run(kernels) -> std::vector<Array> of outputs; check(outputs) compares them with the reference. */
 template <class Run, class Check>
-void on_every_cpu(const Run &run, const Check &check) {
-  for (const Cpu &cpu : cpus()) {
-    gatun_cpu_set_threads(1);
-    const std::vector<Array> first = run(*cpu.kernels);
+void on_every_table(const Run &run, const Check &check) {
+  for (const Table &table : tables()) {
+    set_threads(1);
+    const std::vector<Array> first = run(*table.kernels);
     const int before = failures();
     check(first);
-    for (size_t i = 0; i < first.size(); ++i) CHECK(first[i].intact(), "%s: output %zu is written beyond its ends", cpu.isa.c_str(), i);
-    if (failures() != before) std::fprintf(stderr, "  with instruction set %s\n", cpu.isa.c_str());
+    for (size_t i = 0; i < first.size(); ++i) CHECK(first[i].intact(), "%s: output %zu is written beyond its ends", table.name.c_str(), i);
+    if (failures() != before) std::fprintf(stderr, "  with table %s\n", table.name.c_str());
     for (int threads = 2; threads <= 4; ++threads) {
-      gatun_cpu_set_threads(threads);
-      const std::vector<Array> again = run(*cpu.kernels);
+      set_threads(threads);
+      const std::vector<Array> again = run(*table.kernels);
       for (size_t i = 0; i < first.size(); ++i) {
-        CHECK(again[i].same_bits(first[i]), "%s: output %zu with %d threads differs from 1 thread", cpu.isa.c_str(), i, threads);
+        CHECK(again[i].same_bits(first[i]), "%s: output %zu with %d threads differs from 1 thread", table.name.c_str(), i, threads);
       }
     }
   }
-  gatun_cpu_set_threads(1);
+  set_threads(1);
 }
 
-#define CHECK_OK(status) CHECK((status) == GATUN_OK, "%s", gatun_cpu_last_error())
+#define CHECK_OK(status) CHECK((status) == GATUN_OK, "%s", gatun::testing::last_error())
 
 /** The call is refused with GATUN_INVALID_ARGUMENT and a text that has `text` in it. */
-#define CHECK_INVALID(call, text)                                                                                          \
-  do {                                                                                                                     \
-    const int32_t status_ = (call);                                                                                        \
-    CHECK(status_ == GATUN_INVALID_ARGUMENT, "status %d, expected 1", status_);                                            \
-    CHECK(std::strstr(gatun_cpu_last_error(), text) != nullptr, "text \"%s\" lacks \"%s\"", gatun_cpu_last_error(), text); \
+#define CHECK_INVALID(call, text)                                                                                                      \
+  do {                                                                                                                                 \
+    const int32_t status_ = (call);                                                                                                    \
+    CHECK(status_ == GATUN_INVALID_ARGUMENT, "status %d, expected 1", status_);                                                        \
+    CHECK(std::strstr(gatun::testing::last_error(), text) != nullptr, "text \"%s\" lacks \"%s\"", gatun::testing::last_error(), text); \
   } while (false)
 
 inline const int32_t kDtypes[] = {GATUN_F32, GATUN_BF16};

@@ -103,12 +103,12 @@ cuda_runtime() {
     'cudaStream(CreateWithFlags|Destroy|Synchronize|WaitEvent|BeginCapture|EndCapture)' \
     'cudaEvent(CreateWithFlags|Destroy|Record|Synchronize|Query|ElapsedTime)' \
     'cudaGraph(Instantiate|Launch|Destroy|ExecDestroy)' \
-    'cuda(GetLastError|GetErrorName|GetErrorString|ProfilerStart|ProfilerStop)' \
+    'cuda(GetLastError|GetErrorName|GetErrorString)' \
     'cudaSuccess' 'cudaErrorMemoryAllocation' 'cudaErrorNotReady' 'cudaErrorNoDevice' 'cudaErrorInsufficientDriver' \
     'cudaMemcpy(HostToDevice|DeviceToHost|DeviceToDevice)' 'cudaStreamNonBlocking' 'cudaEvent(Default|DisableTiming)' 'cudaHostAllocDefault' \
     'cudaStreamCaptureMode(Global|ThreadLocal|Relaxed)' 'cudaDevAttr(ComputeCapability(Major|Minor)|MultiProcessorCount)'
   bind dev.gatun.bindings.cuda CudaRuntime "$cuda" cuda_runtime_api.h "CUDA $((version / 1000)).$((version % 1000 / 10))" \
-    --include-dir "$cuda" "@$scratch/arguments" "$cuda/cuda_profiler_api.h"
+    "$cuda/cuda_profiler_api.h" --include-function cudaProfilerStart --include-function cudaProfilerStop "@$scratch/arguments"
 }
 
 cublaslt() {

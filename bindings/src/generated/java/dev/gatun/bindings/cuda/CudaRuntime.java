@@ -186,6 +186,122 @@ public class CudaRuntime extends CudaRuntime$shared {
         return cudaDevAttrComputeCapabilityMinor;
     }
 
+    private static class cudaProfilerStart {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            CudaRuntime.C_INT    );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cudaProfilerStart");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStart()
+     * }
+     */
+    public static FunctionDescriptor cudaProfilerStart$descriptor() {
+        return cudaProfilerStart.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStart()
+     * }
+     */
+    public static MethodHandle cudaProfilerStart$handle() {
+        return cudaProfilerStart.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStart()
+     * }
+     */
+    public static MemorySegment cudaProfilerStart$address() {
+        return cudaProfilerStart.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStart()
+     * }
+     */
+    public static int cudaProfilerStart() {
+        var mh$ = cudaProfilerStart.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaProfilerStart");
+            }
+            return (int)mh$.invokeExact();
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cudaProfilerStop {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            CudaRuntime.C_INT    );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cudaProfilerStop");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStop()
+     * }
+     */
+    public static FunctionDescriptor cudaProfilerStop$descriptor() {
+        return cudaProfilerStop.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStop()
+     * }
+     */
+    public static MethodHandle cudaProfilerStop$handle() {
+        return cudaProfilerStop.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStop()
+     * }
+     */
+    public static MemorySegment cudaProfilerStop$address() {
+        return cudaProfilerStop.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaProfilerStop()
+     * }
+     */
+    public static int cudaProfilerStop() {
+        var mh$ = cudaProfilerStop.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaProfilerStop");
+            }
+            return (int)mh$.invokeExact();
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cudaDeviceSynchronize {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             CudaRuntime.C_INT    );

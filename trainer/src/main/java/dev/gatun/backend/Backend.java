@@ -3,6 +3,7 @@ package dev.gatun.backend;
 import dev.gatun.memory.Buffer;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,6 +36,12 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend {
 
   /** Copies {@code src} to an i32 tensor of as many elements. */
   void upload(Tensor dst, int[] src);
+
+  /**
+   * Bytes of a contiguous tensor in host memory, read-only and valid until the next call: where the
+   * device is the host, those of the tensor itself.
+   */
+  ByteBuffer hostView(Tensor src, long offsetBytes, long sizeBytes);
 
   /** Copies to host memory; {@code dst} has exactly the bytes of {@code src}. */
   void download(MemorySegment dst, Tensor src);

@@ -12,6 +12,7 @@ import dev.gatun.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /** The processor: kernels of libgatun_cpu, matrix products by oneDNN, one OpenMP thread pool. */
@@ -135,6 +136,12 @@ public final class CpuBackend implements Backend {
   public void upload(Tensor dst, int[] src) {
     requireType("upload", dst, DType.I32);
     upload(dst, MemorySegment.ofArray(src));
+  }
+
+  @Override
+  public ByteBuffer hostView(Tensor src, long offsetBytes, long sizeBytes) {
+    requireContiguous("hostView", src);
+    return src.address().asSlice(offsetBytes, sizeBytes).asReadOnly().asByteBuffer();
   }
 
   @Override

@@ -5,7 +5,6 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -30,8 +29,8 @@ public final class SafetensorsWriter {
 
   private static final int ALIGNMENT = 8;
 
-  /** Data is written from where it lies, in blocks of at most this. */
-  private static final long BLOCK_BYTES = 1L << 28;
+  /** Data is written in blocks of at most this, from where it lies if that is in host memory. */
+  private static final long BLOCK_BYTES = 1L << 25;
 
   private static final JsonFactory JSON = new JsonFactory();
 
@@ -84,10 +83,9 @@ public final class SafetensorsWriter {
             .put(header);
     AtomicFiles.writeFully(channel, begin.flip());
     for (StoredTensor tensor : tensors) {
-      MemorySegment data = tensor.data();
-      for (long offset = 0; offset < data.byteSize(); offset += BLOCK_BYTES) {
-        long count = Math.min(BLOCK_BYTES, data.byteSize() - offset);
-        AtomicFiles.writeFully(channel, data.asSlice(offset, count).asByteBuffer());
+      for (long offset = 0; offset < tensor.sizeBytes(); offset += BLOCK_BYTES) {
+        long count = Math.min(BLOCK_BYTES, tensor.sizeBytes() - offset);
+        AtomicFiles.writeFully(channel, tensor.block(offset, count));
       }
     }
   }

@@ -4,14 +4,17 @@ import dev.gatun.memory.GatunException;
 import dev.gatun.tensor.DType;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A tensor as a safetensors file holds it, or shall hold it: little-endian, row-major, without
  * gaps. The memory belongs to whoever made the segment. In a file that was opened it is read-only,
- * and nothing says that its address is a multiple of the element size.
+ * and nothing says that its address is a multiple of the element size. A tensor to be stored may
+ * lie elsewhere than in host memory, whence {@link Blocks} fetches it in parts.
  */
 public final class StoredTensor {
   private static final ValueLayout.OfFloat FLOAT =
@@ -19,10 +22,19 @@ public final class StoredTensor {
   private static final ValueLayout.OfShort SHORT =
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+  /** The bytes of a tensor, wherever they lie. */
+  @FunctionalInterface
+  public interface Blocks {
+    /** Some of them in host memory, valid until the next call. */
+    ByteBuffer block(long offsetBytes, long sizeBytes);
+  }
+
   private final String name;
   private final ElementType type;
   private final long[] shape;
-  private final MemorySegment data;
+  private final long sizeBytes;
+  private final @Nullable MemorySegment data; // null: not in host memory
+  private final Blocks blocks;
 
   /**
    * Describes a tensor.
@@ -35,7 +47,8 @@ public final class StoredTensor {
     this.type = type;
     this.shape = shape.clone();
     this.data = data;
-    long sizeBytes = sizeBytes(type, shape);
+    this.blocks = (offset, size) -> data.asSlice(offset, size).asByteBuffer();
+    this.sizeBytes = sizeBytes(type, shape);
     if (data.byteSize() != sizeBytes) {
       throw new IllegalArgumentException(
           "%s: data is %d bytes, expected %d for %s %s"
@@ -51,6 +64,16 @@ public final class StoredTensor {
   /** As above, for a type of tensors in memory. */
   public StoredTensor(String name, DType dtype, long[] shape, MemorySegment data) {
     this(name, ElementType.of(dtype), shape, data);
+  }
+
+  /** Describes a tensor of a type in memory that {@code blocks} fetches when it is written. */
+  public StoredTensor(String name, DType dtype, long[] shape, Blocks blocks) {
+    this.name = Objects.requireNonNull(name);
+    this.type = ElementType.of(dtype);
+    this.shape = shape.clone();
+    this.sizeBytes = sizeBytes(type, shape);
+    this.data = null;
+    this.blocks = blocks;
   }
 
   /** An f32 tensor on the Java heap. */
@@ -99,12 +122,29 @@ public final class StoredTensor {
   }
 
   public long sizeBytes() {
-    return data.byteSize();
+    return sizeBytes;
   }
 
-  /** Exactly the bytes of the tensor. */
+  /**
+   * Exactly the bytes of the tensor.
+   *
+   * @throws IllegalStateException if they are not in host memory
+   */
   public MemorySegment data() {
+    if (data == null) {
+      throw new IllegalStateException(this + " is not in host memory; it can only be written");
+    }
     return data;
+  }
+
+  /** As {@link #data()}, but a part of the bytes. */
+  public MemorySegment data(long offsetBytes, long partBytes) {
+    return data().asSlice(offsetBytes, partBytes);
+  }
+
+  /** Some of the bytes, in host memory, valid until the next call. */
+  ByteBuffer block(long offsetBytes, long blockBytes) {
+    return blocks.block(offsetBytes, blockBytes);
   }
 
   /**
@@ -113,13 +153,14 @@ public final class StoredTensor {
    * @throws GatunException if the tensor is of another type
    */
   public float[] toFloats() {
+    MemorySegment bytes = data();
     float[] values = new float[Math.toIntExact(elementCount())];
     for (int i = 0; i < values.length; i++) {
       values[i] =
           switch (type) {
-            case F32 -> data.getAtIndex(FLOAT, i);
-            case BF16 -> Float.intBitsToFloat(data.getAtIndex(SHORT, i) << Short.SIZE);
-            case F16 -> Float.float16ToFloat(data.getAtIndex(SHORT, i));
+            case F32 -> bytes.getAtIndex(FLOAT, i);
+            case BF16 -> Float.intBitsToFloat(bytes.getAtIndex(SHORT, i) << Short.SIZE);
+            case F16 -> Float.float16ToFloat(bytes.getAtIndex(SHORT, i));
             default -> throw new GatunException(this + " is not one of " + ElementType.WEIGHTS);
           };
     }

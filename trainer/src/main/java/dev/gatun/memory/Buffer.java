@@ -6,10 +6,12 @@ import java.util.Objects;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Native memory with one owner, who closes it. It starts zeroed and is aligned to {@value
- * #ALIGNMENT_BYTES} bytes; large buffers are aligned to and advised for huge pages. Any thread may
- * use it. Nothing is freed by the garbage collector: a buffer that is not closed is a leak, which
- * {@link Allocations} reports.
+ * Native memory with one owner, who closes it: of the host or of a device. It is aligned to {@value
+ * #ALIGNMENT_BYTES} bytes. Any thread may use it. Nothing is freed by the garbage collector: a
+ * buffer that is not closed is a leak, which {@link Allocations} reports.
+ *
+ * <p>Segments of device memory have its addresses and the length zero, so that reading one from
+ * Java throws.
  */
 public final class Buffer implements AutoCloseable {
   /** A cache line, and the widest vector register. */
@@ -17,19 +19,34 @@ public final class Buffer implements AutoCloseable {
 
   private final String name;
   private final long sizeBytes;
-  private final Arena arena;
+  private final boolean onDevice;
   private final MemorySegment segment;
+  private final Runnable release;
   private final AtomicBoolean open = new AtomicBoolean(true);
 
-  private Buffer(String name, long sizeBytes) {
-    this.name = Objects.requireNonNull(name, "name");
-    if (sizeBytes < 0) {
-      throw new IllegalArgumentException(name + ": size is " + sizeBytes + " bytes, expected >= 0");
-    }
+  private Buffer(
+      String name, long sizeBytes, boolean onDevice, MemorySegment segment, Runnable release) {
+    this.name = name;
     this.sizeBytes = sizeBytes;
-    this.arena = Arena.ofShared();
+    this.onDevice = onDevice;
+    this.segment = segment;
+    this.release = release;
+    Allocations.opened(this);
+  }
+
+  /**
+   * Allocates zeroed host memory. Large buffers are aligned to and advised for huge pages.
+   *
+   * @param name what it holds, for messages
+   * @throws MemoryExhaustedException if the system refuses; small buffers come from the Java
+   *     runtime, which throws {@link OutOfMemoryError}
+   */
+  public static Buffer allocate(String name, long sizeBytes) {
+    requireSize(name, sizeBytes);
+    Arena arena = Arena.ofShared();
+    MemorySegment segment;
     try {
-      this.segment =
+      segment =
           sizeBytes >= AnonymousPages.HUGE_PAGE_BYTES && AnonymousPages.supported()
               ? AnonymousPages.map(arena, name, sizeBytes)
               : arena.allocate(sizeBytes, ALIGNMENT_BYTES);
@@ -37,19 +54,32 @@ public final class Buffer implements AutoCloseable {
       arena.close();
       throw t;
     }
+    return new Buffer(name, sizeBytes, false, segment, arena::close);
   }
 
   /**
-   * Allocates zeroed memory.
+   * Memory of a device, which is the buffer's from now on.
    *
    * @param name what it holds, for messages
-   * @throws MemoryExhaustedException if the system refuses; small buffers come from the Java
-   *     runtime, which throws {@link OutOfMemoryError}
+   * @param address where it begins; of any length
+   * @param release gives it back to the device; runs once
    */
-  public static Buffer allocate(String name, long sizeBytes) {
-    Buffer buffer = new Buffer(name, sizeBytes);
-    Allocations.opened(buffer);
-    return buffer;
+  public static Buffer onDevice(
+      String name, long sizeBytes, MemorySegment address, Runnable release) {
+    requireSize(name, sizeBytes);
+    if (address.address() % ALIGNMENT_BYTES != 0) {
+      throw new IllegalArgumentException(
+          "%s: device address %#x, expected a multiple of %d"
+              .formatted(name, address.address(), ALIGNMENT_BYTES));
+    }
+    return new Buffer(name, sizeBytes, true, MemorySegment.ofAddress(address.address()), release);
+  }
+
+  private static void requireSize(String name, long sizeBytes) {
+    Objects.requireNonNull(name, "name");
+    if (sizeBytes < 0) {
+      throw new IllegalArgumentException(name + ": size is " + sizeBytes + " bytes, expected >= 0");
+    }
   }
 
   /** What the buffer holds, for messages. */
@@ -67,6 +97,11 @@ public final class Buffer implements AutoCloseable {
     return open.get();
   }
 
+  /** Whether this is memory of a device, which Java cannot read. */
+  public boolean isOnDevice() {
+    return onDevice;
+  }
+
   /**
    * The whole memory.
    *
@@ -79,12 +114,25 @@ public final class Buffer implements AutoCloseable {
     return segment;
   }
 
+  /**
+   * A part of the memory.
+   *
+   * @throws IndexOutOfBoundsException if the buffer has no such part
+   * @throws ReleasedException after {@link #close}
+   */
+  public MemorySegment segment(long offsetBytes, long partBytes) {
+    Objects.checkFromIndexSize(offsetBytes, partBytes, sizeBytes);
+    return onDevice
+        ? MemorySegment.ofAddress(segment().address() + offsetBytes)
+        : segment().asSlice(offsetBytes, partBytes);
+  }
+
   /** Gives the memory back. A second call does nothing. */
   @Override
   public void close() {
     if (open.compareAndSet(true, false)) {
       Allocations.closed(this);
-      arena.close();
+      release.run();
     }
   }
 

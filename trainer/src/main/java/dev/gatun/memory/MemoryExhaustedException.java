@@ -1,6 +1,6 @@
 package dev.gatun.memory;
 
-/** The system refused to give native memory. */
+/** The system or a device refused to give native memory. */
 public final class MemoryExhaustedException extends GatunException {
   private static final long serialVersionUID = 1L;
 
@@ -12,6 +12,30 @@ public final class MemoryExhaustedException extends GatunException {
   public MemoryExhaustedException(String name, long sizeBytes) {
     super(
         "%s: the system refused %d bytes (%.1f GiB); choose a smaller model or batch"
-            .formatted(name, sizeBytes, sizeBytes / (double) (1L << 30)));
+            .formatted(name, sizeBytes, gibibytes(sizeBytes)));
+  }
+
+  /**
+   * Creates an exception for memory of a device that was asked for in vain.
+   *
+   * @param name what it was to hold
+   * @param device the device as users know it
+   */
+  public MemoryExhaustedException(
+      String name, long sizeBytes, String device, long freeBytes, long totalBytes) {
+    super(
+        ("%s: %s refused %d bytes (%.1f GiB), %.1f GiB of its %.1f GiB are free;"
+                + " choose a smaller model or batch, or end what else uses the device")
+            .formatted(
+                name,
+                device,
+                sizeBytes,
+                gibibytes(sizeBytes),
+                gibibytes(freeBytes),
+                gibibytes(totalBytes)));
+  }
+
+  private static double gibibytes(long sizeBytes) {
+    return sizeBytes / (double) (1L << 30);
   }
 }

@@ -19,6 +19,9 @@ public final class WeightFiles {
   private static final List<String> COMPUTED =
       List.of("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias");
 
+  /** Values of another type than the model's are converted in parts of at most this. */
+  private static final long CONVERSION_BYTES = 1L << 26;
+
   private WeightFiles() {}
 
   /**
@@ -67,21 +70,36 @@ public final class WeightFiles {
       backend.upload(target, stored.data());
       return;
     }
-    try (Buffer buffer = backend.allocate("conversion", stored.sizeBytes())) {
-      Tensor source = new Tensor(target.name(), stored.dtype(), target.shape(), buffer, 0);
-      backend.upload(source, stored.data());
-      backend.cast(target, source);
+    int elementBytes = stored.dtype().sizeBytes();
+    long chunk = Math.min(CONVERSION_BYTES, stored.sizeBytes()) / elementBytes;
+    try (Buffer buffer = backend.allocate("conversion", chunk * elementBytes)) {
+      for (long begin = 0; begin < target.elementCount(); begin += chunk) {
+        long count = Math.min(chunk, target.elementCount() - begin);
+        Tensor source = new Tensor(target.name(), stored.dtype(), new long[] {count}, buffer, 0);
+        backend.upload(source, stored.data(begin * elementBytes, count * elementBytes));
+        backend.cast(target.view(target.name(), begin, count), source);
+      }
     }
   }
 
   /** Writes parameters, with the configuration and tokenizer of the directory they began in. */
-  public static void write(Parameters parameters, ModelDirectory start, Path output) {
+  public static void write(
+      Backend backend, Parameters parameters, ModelDirectory start, Path output) {
+    start.save(output, stored(backend, parameters));
+  }
+
+  /** Parameters as a file holds them; their values are fetched when they are written. */
+  public static List<StoredTensor> stored(Backend backend, Parameters parameters) {
     List<StoredTensor> tensors = new ArrayList<>();
     for (Parameter parameter : parameters.layout().parameters()) {
       Tensor tensor = parameters.get(parameter.name());
       tensors.add(
-          new StoredTensor(parameter.name(), tensor.dtype(), parameter.shape(), tensor.address()));
+          new StoredTensor(
+              parameter.name(),
+              tensor.dtype(),
+              parameter.shape(),
+              (offset, size) -> backend.hostView(tensor, offset, size)));
     }
-    start.save(output, tensors);
+    return tensors;
   }
 }

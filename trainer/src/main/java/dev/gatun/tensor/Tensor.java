@@ -76,7 +76,7 @@ public final class Tensor {
               + buffer.sizeBytes()
               + " bytes");
     }
-    this.span = buffer.segment().asSlice(offsetBytes, spanBytes);
+    this.span = buffer.segment(offsetBytes, spanBytes);
   }
 
   /** A tensor without memory, for {@link Slab#planner}. */
@@ -136,7 +136,7 @@ public final class Tensor {
 
   /**
    * The memory from the first element to the last: {@link #sizeBytes} bytes if contiguous, with the
-   * gaps between rows if not.
+   * gaps between rows if not. On a device: its address, with the length zero.
    *
    * @throws ReleasedException if the buffer is closed
    * @throws IllegalStateException if the tensor was only planned

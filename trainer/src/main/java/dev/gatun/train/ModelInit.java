@@ -4,19 +4,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelDirectory;
-import dev.gatun.hf.StoredTensor;
 import dev.gatun.hf.Tokenizer;
-import dev.gatun.model.Parameter;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
 import dev.gatun.model.RandomWeights;
+import dev.gatun.model.WeightFiles;
 import dev.gatun.tensor.DType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 
 /** Makes a model directory where there was none: configuration, tokenizer and random weights. */
@@ -42,16 +39,7 @@ public final class ModelInit {
     try (Backend backend = Device.CPU.open(0);
         Parameters parameters = new Parameters(backend, "new weights", layout, DType.F32)) {
       RandomWeights.fill(backend, parameters, config, NewModel.INITIALIZER_RANGE, seed);
-      List<StoredTensor> tensors = new ArrayList<>();
-      for (Parameter parameter : layout.parameters()) {
-        tensors.add(
-            new StoredTensor(
-                parameter.name(),
-                DType.F32,
-                parameter.shape(),
-                parameters.get(parameter.name()).address()));
-      }
-      ModelDirectory.save(output, json, tensors, files);
+      ModelDirectory.save(output, json, WeightFiles.stored(backend, parameters), files);
     }
     return layout.parameterCount();
   }

@@ -146,10 +146,10 @@ final class Policy implements AutoCloseable {
       try (Parameters exact =
           new Parameters(backend, "f32 weights", parameters.layout(), DType.F32)) {
         optimizer.master(exact.all());
-        WeightFiles.write(exact, source.directory(), output);
+        WeightFiles.write(backend, exact, source.directory(), output);
       }
     } else {
-      WeightFiles.write(parameters, source.directory(), output);
+      WeightFiles.write(backend, parameters, source.directory(), output);
     }
   }
 

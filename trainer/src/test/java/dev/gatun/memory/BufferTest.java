@@ -54,6 +54,26 @@ final class BufferTest {
     assertEquals(liveBefore, Allocations.liveBytes());
   }
 
+  @Test
+  void deviceMemoryHasAnAddressThatJavaCannotRead() {
+    int[] released = {0};
+    Buffer buffer =
+        Buffer.onDevice("weights", 1024, MemorySegment.ofAddress(0x10000), () -> released[0]++);
+    assertTrue(buffer.isOnDevice());
+    assertEquals(1024, Allocations.live().getLast().sizeBytes());
+    MemorySegment part = buffer.segment(256, 768);
+    assertEquals(0x10100, part.address());
+    assertThrows(IndexOutOfBoundsException.class, () -> part.get(JAVA_BYTE, 0));
+    assertThrows(IndexOutOfBoundsException.class, () -> buffer.segment(257, 768));
+    buffer.close();
+    buffer.close();
+    assertEquals(1, released[0]);
+    assertThrows(ReleasedException.class, () -> buffer.segment(0, 1));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> Buffer.onDevice("odd", 64, MemorySegment.ofAddress(0x10020), () -> {}));
+  }
+
   @ParameterizedTest
   @ValueSource(longs = {64, 4 << 20})
   void useAfterCloseNamesTheBuffer(long sizeBytes) {

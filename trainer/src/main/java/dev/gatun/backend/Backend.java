@@ -75,6 +75,9 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend {
   /** The kernel table on this device. */
   Kernels kernels();
 
+  /** Who computes attention. */
+  AttentionProvider attention();
+
   /**
    * Makes the workspace of kernels suffice for every call with at most these extents. It lives as
    * long as the backend and never shrinks. To be called when a run is planned: a step allocates

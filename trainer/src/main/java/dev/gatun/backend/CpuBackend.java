@@ -20,12 +20,14 @@ public final class CpuBackend implements Backend {
   private final String isa;
   private final int threads;
   private final Kernels kernels;
+  private final AttentionProvider attention;
   private final Workspace workspace = new Workspace();
 
   private CpuBackend(String isa, int threads, MemorySegment table) {
     this.isa = isa;
     this.threads = threads;
     this.kernels = new Kernels(table, workspace, MemorySegment.NULL);
+    this.attention = new KernelAttention(kernels);
   }
 
   /**
@@ -254,6 +256,11 @@ public final class CpuBackend implements Backend {
   @Override
   public Kernels kernels() {
     return kernels;
+  }
+
+  @Override
+  public AttentionProvider attention() {
+    return attention;
   }
 
   @Override

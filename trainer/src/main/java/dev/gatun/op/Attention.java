@@ -46,8 +46,8 @@ public final class Attention {
     checkRow("out", out, q);
     CHECK.tensor("lse", lse, DType.F32, dim("tokens", q.dim(0)), dim("heads", q.dim(1)));
     backend
-        .kernels()
-        .attentionForward(
+        .attention()
+        .forward(
             out,
             lse,
             q,
@@ -55,14 +55,9 @@ public final class Attention {
             v,
             segments.table(),
             segments.fields(),
-            q.dim(1),
-            k.dim(1),
-            q.dim(2),
-            q.rowStride(),
             options.scale(),
             options.softcap(),
-            options.window(),
-            q.dtype());
+            options.window());
   }
 
   /**
@@ -95,8 +90,8 @@ public final class Attention {
     CHECK.like("dK", dK, "k", k);
     CHECK.like("dV", dV, "v", v);
     backend
-        .kernels()
-        .attentionBackward(
+        .attention()
+        .backward(
             dQ,
             dK,
             dV,
@@ -108,15 +103,9 @@ public final class Attention {
             v,
             segments.table(),
             segments.fields(),
-            q.dim(1),
-            k.dim(1),
-            q.dim(2),
-            dQ.rowStride(),
-            q.rowStride(),
             options.scale(),
             options.softcap(),
-            options.window(),
-            q.dtype());
+            options.window());
   }
 
   private static void check(Tensor q, Tensor k, Tensor v, Segments segments) {

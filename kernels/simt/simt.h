@@ -25,6 +25,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "cuda_api.h"
 #include "stream.h"
 
 #define __global__
@@ -264,17 +265,6 @@ constexpr uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 }
 constexpr uint2 make_uint2(unsigned x, unsigned y) {
   return {x, y};
-}
-
-/* The functions of the CUDA runtime that host code in .cu files calls; cuda_runtime.cpp has the doubles. */
-using cudaStream_t = gatun::simt::Stream;
-using cudaError_t = int;
-constexpr cudaError_t cudaSuccess = 0;
-extern "C" {
-cudaError_t cudaGetLastError();
-cudaError_t cudaStreamSynchronize(cudaStream_t stream);
-const char *cudaGetErrorName(cudaError_t error);
-const char *cudaGetErrorString(cudaError_t error);
 }
 
 namespace gatun {

@@ -1,32 +1,57 @@
 #!/usr/bin/env bash
 # Builds the native libraries, as far as they are out of date.
-#   native/build.sh            the libraries, optimised, in build/native/lib
-#   native/build.sh tests      their tests too; ctest --test-dir build runs them
-#   native/build.sh sanitize   both, with AddressSanitizer and UndefinedBehaviorSanitizer, in build/sanitize
+#   native/build.sh libraries  what training needs here: the CPU library in build/native/lib and, where an NVIDIA driver and nvcc are, the CUDA
+#                              library for this machine's GPU in build/kernels/lib. The default
+#   native/build.sh simt       the CPU library, and the emulated CUDA library that the Java tests use
+#   native/build.sh cuda       the CUDA library for all architectures; needs nvcc, but no GPU
+#   native/build.sh tests      all of them (CUDA where nvcc is), and the native tests; ctest --test-dir build runs them
+#   native/build.sh sanitize   the tests, with AddressSanitizer and UndefinedBehaviorSanitizer, in build/sanitize
+#   native/build.sh races      the tests of CUDA kernels, with ThreadSanitizer, in build/races
 # oneDNN comes from native/target/onednn, where the Maven build of this folder unpacks it.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+source "$root/tools/environment.sh"
 build=$root/build
-options=()
-target=all
-case ${1:-} in
-  "") target=gatun_cpu ;;
-  tests) ;;
+options=(-DGATUN_ONEDNN_ROOT="$root/native/target/onednn")
+all_architectures="80;86;89;90;100;120"
+variant=${1:-}
+
+find_nvcc || true
+case $variant in
+  "" | libraries)
+    targets=(gatun_cpu)
+    if [[ -r /proc/driver/nvidia/version && -n ${CUDACXX:-} ]]; then
+      targets+=(gatun_cuda)
+      here=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | tr -d '. ' | sort -u | paste -sd ';' || true)
+      options+=(-DGATUN_CUDA_ARCHITECTURES="${here:-$all_architectures}")
+    fi
+    ;;
+  simt) targets=(gatun_cpu gatun_simt) ;;
+  cuda)
+    [[ -n ${CUDACXX:-} ]] || fail "no nvcc found in PATH, CUDA_HOME, CUDA_PATH or /usr/local/cuda; install the CUDA Toolkit, or set CUDACXX to its nvcc"
+    targets=(gatun_cuda)
+    options+=(-DGATUN_CUDA_ARCHITECTURES="$all_architectures")
+    ;;
+  tests)
+    targets=(all)
+    options+=(-DGATUN_CUDA_ARCHITECTURES="$all_architectures")
+    ;;
   sanitize)
     build=$root/build/sanitize
-    options=(-DGATUN_SANITIZE=ON)
+    targets=(all)
+    options+=(-DGATUN_SANITIZE=ON -DGATUN_CUDA=OFF)
     ;;
-  *)
-    echo "native/build.sh: unknown variant '$1', expected none, 'tests' or 'sanitize'" >&2
-    exit 2
+  races)
+    build=$root/build/races
+    targets=(all)
+    options+=(-DGATUN_SANITIZE=thread -DGATUN_CUDA=OFF)
     ;;
+  *) fail "unknown variant '$variant', expected libraries, simt, cuda, tests, sanitize or races" ;;
 esac
 
-if [[ ! -f $build/CMakeCache.txt ]]; then
-  if [[ -z ${CMAKE_GENERATOR:-} ]] && command -v ninja > /dev/null; then
-    export CMAKE_GENERATOR=Ninja
-  fi
-  cmake -S "$root" -B "$build" -DGATUN_ONEDNN_ROOT="$root/native/target/onednn" ${options[@]+"${options[@]}"}
+if [[ ! -f $build/CMakeCache.txt && -z ${CMAKE_GENERATOR:-} ]] && command -v ninja > /dev/null; then
+  export CMAKE_GENERATOR=Ninja
 fi
-cmake --build "$build" --target "$target" --parallel "$(getconf _NPROCESSORS_ONLN)"
+cmake -S "$root" -B "$build" --log-level=WARNING "${options[@]}" > /dev/null
+cmake --build "$build" --target "${targets[@]}" --parallel "$(getconf _NPROCESSORS_ONLN)"

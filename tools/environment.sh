@@ -38,6 +38,20 @@ require_native_tools() {
     fail "the native libraries need what is not here: ${missing[*]}; install with: sudo apt-get install ${missing[*]} (or your system's packages of that name)"
 }
 
+# Sets and exports CUDACXX, CMake's name for the CUDA compiler, where one is found.
+find_nvcc() {
+  local candidate
+  for candidate in "${CUDACXX:-}" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" "${CUDA_PATH:+$CUDA_PATH/bin/nvcc}" "$(command -v nvcc || true)" \
+    /usr/local/cuda/bin/nvcc; do
+    if [[ -n $candidate ]] && command -v "$candidate" > /dev/null; then
+      export CUDACXX=$candidate
+      return
+    fi
+  done
+  unset CUDACXX
+  return 1
+}
+
 maven() {
   local options=(--batch-mode --no-transfer-progress)
   # Its libraries reach into the JDK; the warnings about it are not ours to act on.

@@ -37,7 +37,7 @@ public final class NativeLibraries {
    */
   public static synchronized Path loadCpu() {
     if (cpuLibrary == null) {
-      List<Path> folders = folders(System.getProperty(PATH_PROPERTY), codeLocation());
+      List<Path> folders = folders(BUILD_FOLDER);
       // A thread that spins for another that the system has preempted takes its turn away: with one
       // other busy process, steps took 4 times as long. Waiting asleep costs nothing measurable.
       ProcessEnvironment.setDefault("OMP_WAIT_POLICY", "passive");
@@ -69,13 +69,19 @@ public final class NativeLibraries {
             .formatted(fileName, String.join("\n", tried), PATH_PROPERTY));
   }
 
+  /** The folders to search for what a checkout builds in {@code buildFolder}. */
+  static List<Path> folders(String buildFolder) {
+    return folders(buildFolder, System.getProperty(PATH_PROPERTY), codeLocation());
+  }
+
   /** The folders to search, given the property's value and where this class was loaded from. */
-  static List<Path> folders(@Nullable String property, @Nullable Path codeLocation) {
+  static List<Path> folders(
+      String buildFolder, @Nullable String property, @Nullable Path codeLocation) {
     if (property != null) {
       return List.of(Path.of(property));
     }
     if (codeLocation == null) {
-      return List.of(Path.of(BUILD_FOLDER));
+      return List.of(Path.of(buildFolder));
     }
     List<Path> folders = new ArrayList<>();
     Path parent = codeLocation.getParent();
@@ -84,7 +90,7 @@ public final class NativeLibraries {
     }
     for (Path folder = parent; folder != null; folder = folder.getParent()) {
       if (Files.exists(folder.resolve(CHECKOUT_MARK))) {
-        folders.add(folder.resolve(BUILD_FOLDER));
+        folders.add(folder.resolve(buildFolder));
         break;
       }
     }

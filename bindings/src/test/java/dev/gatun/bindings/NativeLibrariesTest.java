@@ -15,7 +15,9 @@ final class NativeLibrariesTest {
   @Test
   void propertyIsTheOnlyPlace(@TempDir Path folder) {
     assertEquals(
-        List.of(folder), NativeLibraries.folders(folder.toString(), Path.of("").toAbsolutePath()));
+        List.of(folder),
+        NativeLibraries.folders(
+            "build/native/lib", folder.toString(), Path.of("").toAbsolutePath()));
   }
 
   @Test
@@ -24,13 +26,15 @@ final class NativeLibrariesTest {
     Files.createFile(checkout.resolve("native/include/gatun_kernels.h"));
     Path classes = Files.createDirectories(checkout.resolve("bindings/target/classes"));
     assertEquals(
-        List.of(checkout.resolve("build/native/lib")), NativeLibraries.folders(null, classes));
+        List.of(checkout.resolve("build/native/lib")),
+        NativeLibraries.folders("build/native/lib", null, classes));
   }
 
   @Test
   void distributionHasItsLibrariesBesideTheJar(@TempDir Path lib) throws IOException {
     Path jar = Files.createFile(lib.resolve("gatun-bindings.jar"));
-    assertEquals(List.of(lib.resolve("native")), NativeLibraries.folders(null, jar));
+    assertEquals(
+        List.of(lib.resolve("native")), NativeLibraries.folders("build/native/lib", null, jar));
   }
 
   @Test

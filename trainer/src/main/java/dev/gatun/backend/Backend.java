@@ -4,20 +4,27 @@ import dev.gatun.memory.Buffer;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A device that computes: its memory, matrix products, and kernels. Operations take effect in the
- * order of the calls. Tensors that it is given lie in memory that it allocated.
+ * order of the calls, on a GPU perhaps after they return; what hands results to the host waits for
+ * them. Tensors that it is given lie in memory that it allocated.
  *
  * <p>Not for concurrent use. Results depend on the arguments only, not on threads or timing.
  */
-public sealed interface Backend extends AutoCloseable permits CpuBackend {
-  /** The backend's word on the command line: {@code cpu}. */
+public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBackend {
+  /** The backend's word on the command line: {@code cpu}, {@code cuda}. */
   String name();
 
   /** One line for people: threads, instruction set, library of matrix products. */
   String description();
+
+  /** Lines that a user should see before a run; none as a rule. */
+  default List<String> notes() {
+    return List.of();
+  }
 
   /** Allocates zeroed memory on the device, aligned to 64 bytes. The caller closes it. */
   Buffer allocate(String name, long sizeBytes);
@@ -87,6 +94,24 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend {
    * @param columns the largest of hidden, intermediate, heads * headDim and vocabulary
    */
   void reserveWorkspace(long rows, long columns);
+
+  /** Returns when everything asked for so far is done. */
+  void synchronize();
+
+  /** Shows the calling thread's work as {@code name} in a profiler until the range is closed. */
+  Range range(String name);
+
+  /** A range of work; see {@link Backend#range}. */
+  interface Range extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /** A profiler that waits for this begins to record. */
+  void startProfiler();
+
+  /** The profiler stops recording. */
+  void stopProfiler();
 
   /** Frees the workspace. */
   @Override

@@ -8,6 +8,7 @@ import dev.gatun.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,11 +21,35 @@ public final class Kernels {
   private final MemorySegment table;
   private final Workspace workspace;
   private final MemorySegment stream;
+  private final Supplier<String> advice;
 
-  Kernels(MemorySegment table, Workspace workspace, MemorySegment stream) {
+  /**
+   * The methods of a table.
+   *
+   * @param stream what rows get as their stream
+   * @param advice asked for after a failure: what to add to the library's words
+   */
+  Kernels(MemorySegment table, Workspace workspace, MemorySegment stream, Supplier<String> advice) {
     this.table = table;
     this.workspace = workspace;
     this.stream = stream;
+    this.advice = advice;
+  }
+
+  /**
+   * The table that a library returned.
+   *
+   * @throws BackendUnavailableException if it is of another version than the bindings
+   */
+  static MemorySegment table(String backend, MemorySegment pointer) {
+    MemorySegment table = pointer.asSlice(0, gatun_kernels.layout());
+    int abiVersion = gatun_kernels.abi_version(table);
+    if (abiVersion != GatunNative.GATUN_ABI_VERSION()) {
+      throw new BackendUnavailableException(
+          "%s: kernel table has ABI version %d, expected %d; rebuild the native libraries"
+              .formatted(backend, abiVersion, GatunNative.GATUN_ABI_VERSION()));
+    }
+    return table;
   }
 
   /** Bytes that suffice as workspace of any row called with at most these extents. */
@@ -914,7 +939,7 @@ public final class Kernels {
   private void check(String function, int status) {
     if (status != GatunNative.GATUN_OK()) {
       String text = gatun_kernels.last_error.invoke(gatun_kernels.last_error(table)).getString(0);
-      throw new NativeException(function, status, symbol(status), text);
+      throw new NativeException(function, status, symbol(status), text + advice.get());
     }
   }
 }

@@ -26,6 +26,7 @@ final class MatmulCeiling {
         long begin = System.nanoTime();
         backend.matmul(
             abc[2], abc[0], Transpose.NO, abc[1], Transpose.YES, null, Accumulate.OVERWRITE);
+        backend.synchronize();
         best = Math.min(best, System.nanoTime() - begin);
       }
       return 2.0 * SIZE * SIZE * SIZE / (best * 1e-9);

@@ -1,0 +1,447 @@
+package dev.gatun.backend;
+
+import dev.gatun.bindings.CudaLibraries;
+import dev.gatun.bindings.NativeLibraryException;
+import dev.gatun.bindings.cuda.CudaRuntime;
+import dev.gatun.bindings.kernels.GatunDevice;
+import dev.gatun.bindings.kernels.GatunNative;
+import dev.gatun.memory.Buffer;
+import dev.gatun.memory.MemoryExhaustedException;
+import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An NVIDIA GPU: kernels of libgatun_cuda, matrix products by cuBLASLt, one stream. Calls return
+ * when their work is enqueued; downloads wait for it.
+ */
+public final class CudaBackend implements Backend {
+  /** Of the ring that uploads pass; larger ones take several blocks. */
+  private static final long PINNED_BLOCK_BYTES = 4L << 20;
+
+  private final CudaLibraries.Provider provider;
+  private final CudaOptions options;
+  private final CudaDevice device;
+  private final List<String> notes;
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment stream;
+  private final PinnedRing ring;
+  private final CublasLtMatmul matmul;
+  private final Kernels kernels;
+  private final AttentionProvider attention;
+  private final Workspace workspace = new Workspace("workspace", this::allocate);
+  private final Workspace biasScratch = new Workspace("bias in f32", this::allocate);
+  private final Map<String, MemorySegment> rangeNames = new HashMap<>();
+  private @Nullable PinnedMemory view;
+  private @Nullable Thread thread;
+  private boolean open = true;
+
+  private CudaBackend(CudaLibraries.Provider provider, CudaOptions options, CudaDevice device) {
+    this.provider = provider;
+    this.options = options;
+    this.device = device;
+    this.notes = new ArrayList<>();
+    this.thread = Thread.currentThread();
+    MemorySegment table =
+        provider == CudaLibraries.Provider.DEVICE
+            ? GatunDevice.gatun_cuda_kernels()
+            : GatunDevice.gatun_simt_kernels();
+    int status = GatunDevice.gatun_device_set_debug_sync(options.debugSync() ? 1 : 0);
+    if (status != GatunNative.GATUN_OK()) {
+      throw new NativeException(
+          "gatun_device_set_debug_sync",
+          status,
+          Kernels.symbol(status),
+          GatunDevice.gatun_device_last_error().getString(0));
+    }
+    MemorySegment pointer = arena.allocate(ValueLayout.ADDRESS);
+    CudaStatus.check(
+        "cudaStreamCreateWithFlags",
+        CudaRuntime.cudaStreamCreateWithFlags(pointer, CudaRuntime.cudaStreamNonBlocking()));
+    stream = pointer.get(ValueLayout.ADDRESS, 0);
+    kernels = new Kernels(Kernels.table("cuda", table), workspace, stream, CudaStatus::advice);
+    attention = new KernelAttention(kernels);
+    ring = new PinnedRing(stream, PINNED_BLOCK_BYTES);
+    matmul =
+        new CublasLtMatmul(
+            device,
+            stream,
+            options.matmulChoice(),
+            AlgorithmFile.open(algorithmFile(), CublasLtMatmul.algorithmBytes(), this::warn),
+            this::warn,
+            sizeBytes -> allocate("cublasLt", sizeBytes));
+  }
+
+  /**
+   * Loads the libraries and takes a GPU.
+   *
+   * @throws BackendUnavailableException if a library is missing or no GPU answers
+   */
+  public static CudaBackend create(CudaOptions options) {
+    CudaLibraries.Provider provider = load(options.cudaHome());
+    int count = devices(provider);
+    if (options.device() >= count) {
+      throw new BackendUnavailableException(
+          "cuda:%d: this machine shows %d %s, counted from 0; look at CUDA_VISIBLE_DEVICES too"
+              .formatted(options.device(), count, count == 1 ? "GPU" : "GPUs"));
+    }
+    return new CudaBackend(provider, options, CudaDevice.current(options.device()));
+  }
+
+  /**
+   * The GPUs that answer; at least one.
+   *
+   * @param cudaHome folder to look for NVIDIA's libraries in first, or null
+   * @throws BackendUnavailableException if a library is missing or no GPU answers
+   */
+  public static List<CudaDevice> devices(@Nullable Path cudaHome) {
+    List<CudaDevice> devices = new ArrayList<>();
+    int count = devices(load(cudaHome));
+    for (int i = 0; i < count; i++) {
+      devices.add(CudaDevice.current(i));
+    }
+    return devices;
+  }
+
+  /** Versions of driver, CUDA runtime and cuBLASLt, for people; {@link #devices} must have run. */
+  public static String versions() {
+    return "driver for CUDA %s, CUDA runtime %s, cuBLASLt %s"
+        .formatted(CudaDevice.driverVersion(), CudaDevice.runtimeVersion(), cublasLtVersion());
+  }
+
+  private static String cublasLtVersion() {
+    long version = CublasLtMatmul.version();
+    return "%d.%d.%d".formatted(version / 10_000, version % 10_000 / 100, version % 100);
+  }
+
+  private static CudaLibraries.Provider load(@Nullable Path cudaHome) {
+    try {
+      CudaLibraries.Provider provider = CudaLibraries.provider();
+      CudaLibraries.load(provider, cudaHome);
+      return provider;
+    } catch (NativeLibraryException e) {
+      throw new BackendUnavailableException("cuda: " + e.getMessage(), e);
+    }
+  }
+
+  private static int devices(CudaLibraries.Provider provider) {
+    try {
+      int count = CudaDevice.count();
+      if (count == 0) {
+        throw new BackendUnavailableException("cuda: this machine shows no GPU; use device cpu");
+      }
+      return count;
+    } catch (NativeException e) {
+      throw new BackendUnavailableException(
+          "cuda: no GPU answers (%s); driver for CUDA %s, runtime %s; %s"
+              .formatted(
+                  e.getMessage(),
+                  CudaDevice.driverVersion(),
+                  CudaDevice.runtimeVersion(),
+                  provider == CudaLibraries.Provider.DEVICE
+                      ? "see what nvidia-smi says, or use device cpu"
+                      : "the emulation is at fault"),
+          e);
+    }
+  }
+
+  @Override
+  public String name() {
+    return "cuda";
+  }
+
+  @Override
+  public String description() {
+    if (provider == CudaLibraries.Provider.SIMT) {
+      return "cuda (SIMT emulation on the CPU, for tests)";
+    }
+    return "cuda:%d: %s, sm_%d, %.1f GiB; %s%s%s"
+        .formatted(
+            device.index(),
+            device.name(),
+            device.computeCapability(),
+            device.totalBytes() / (double) (1L << 30),
+            versions(),
+            options.tf32() ? "; TF32 for f32 products" : "",
+            options.debugSync() ? "; waiting after every operation" : "");
+  }
+
+  @Override
+  public List<String> notes() {
+    return List.copyOf(notes);
+  }
+
+  /** The GPU. */
+  public CudaDevice device() {
+    return device;
+  }
+
+  @Override
+  public Buffer allocate(String name, long sizeBytes) {
+    bindThread();
+    // Not even an empty buffer is at NULL, which kernels take for a missing argument.
+    long allocated = Math.max(sizeBytes, Buffer.ALIGNMENT_BYTES);
+    MemorySegment memory;
+    try (Arena call = Arena.ofConfined()) {
+      MemorySegment pointer = call.allocate(ValueLayout.ADDRESS);
+      int status = CudaRuntime.cudaMalloc(pointer, allocated);
+      if (status == CudaRuntime.cudaErrorMemoryAllocation()) {
+        int _ = CudaRuntime.cudaGetLastError(); // It does not stay.
+        CudaDevice now = CudaDevice.current(device.index());
+        throw new MemoryExhaustedException(
+            name, sizeBytes, "cuda:" + device.index(), now.freeBytes(), now.totalBytes());
+      }
+      CudaStatus.check("cudaMalloc", status);
+      memory = pointer.get(ValueLayout.ADDRESS, 0);
+    }
+    Buffer buffer = Buffer.onDevice(name, sizeBytes, memory, () -> free(name, memory));
+    try {
+      CudaStatus.check(
+          "cudaMemsetAsync", CudaRuntime.cudaMemsetAsync(memory, 0, allocated, stream));
+    } catch (Throwable failure) {
+      buffer.close();
+      throw failure;
+    }
+    return buffer;
+  }
+
+  private void free(String name, MemorySegment memory) {
+    // Waits for the work that uses it, and so may bring that work's failure to light.
+    CudaStatus.check("cudaFree of " + name, CudaRuntime.cudaFree(memory));
+  }
+
+  @Override
+  public void zero(Tensor tensor) {
+    Operands.requireContiguous("zero", tensor);
+    bindThread();
+    CudaStatus.check(
+        "cudaMemsetAsync",
+        CudaRuntime.cudaMemsetAsync(tensor.address(), 0, tensor.sizeBytes(), stream));
+    enqueued("zero", tensor);
+  }
+
+  @Override
+  public void copy(Tensor dst, Tensor src) {
+    Operands.requireAlike("copy", dst, src);
+    bindThread();
+    CudaStatus.check(
+        "cudaMemcpyAsync",
+        CudaRuntime.cudaMemcpyAsync(
+            dst.address(),
+            src.address(),
+            src.sizeBytes(),
+            CudaRuntime.cudaMemcpyDeviceToDevice(),
+            stream));
+    enqueued("copy", dst);
+  }
+
+  @Override
+  public void upload(Tensor dst, MemorySegment src) {
+    Operands.requireContiguous("upload", dst);
+    Operands.requireBytes("upload", dst, src);
+    bindThread();
+    ring.upload(dst.address(), src);
+    enqueued("upload", dst);
+  }
+
+  @Override
+  public void upload(Tensor dst, float[] src) {
+    Operands.requireType("upload", dst, DType.F32);
+    upload(dst, MemorySegment.ofArray(src));
+  }
+
+  @Override
+  public void upload(Tensor dst, int[] src) {
+    Operands.requireType("upload", dst, DType.I32);
+    upload(dst, MemorySegment.ofArray(src));
+  }
+
+  @Override
+  public ByteBuffer hostView(Tensor src, long offsetBytes, long sizeBytes) {
+    Operands.requireContiguous("hostView", src);
+    Objects.checkFromIndexSize(offsetBytes, sizeBytes, src.sizeBytes());
+    bindThread();
+    if (view == null || view.segment().byteSize() < sizeBytes) {
+      if (view != null) {
+        view.close();
+      }
+      view = new PinnedMemory(sizeBytes);
+    }
+    MemorySegment host = view.segment().asSlice(0, sizeBytes);
+    CudaStatus.check(
+        "cudaMemcpyAsync",
+        CudaRuntime.cudaMemcpyAsync(
+            host,
+            MemorySegment.ofAddress(src.address().address() + offsetBytes),
+            sizeBytes,
+            CudaRuntime.cudaMemcpyDeviceToHost(),
+            stream));
+    synchronize();
+    return host.asReadOnly().asByteBuffer();
+  }
+
+  @Override
+  public void download(MemorySegment dst, Tensor src) {
+    Operands.requireContiguous("download", src);
+    Operands.requireBytes("download", src, dst);
+    bindThread();
+    ring.download(dst, src.address());
+  }
+
+  @Override
+  public float[] downloadF32(Tensor src) {
+    try (Arena call = Arena.ofConfined()) {
+      MemorySegment bytes = call.allocate(src.sizeBytes(), Buffer.ALIGNMENT_BYTES);
+      download(bytes, src);
+      return Operands.toF32(src, bytes);
+    }
+  }
+
+  @Override
+  public int[] downloadI32(Tensor src) {
+    Operands.requireType("download", src, DType.I32);
+    int[] values = new int[Math.toIntExact(src.elementCount())];
+    download(MemorySegment.ofArray(values), src);
+    return values;
+  }
+
+  @Override
+  public void cast(Tensor dst, Tensor src) {
+    Operands.requireSameCount("cast", dst, src);
+    kernels().cast(dst, src, src.elementCount(), dst.dtype(), src.dtype());
+  }
+
+  @Override
+  public void matmul(
+      Tensor c,
+      Tensor a,
+      Transpose transposeA,
+      Tensor b,
+      Transpose transposeB,
+      @Nullable Tensor bias,
+      Accumulate accumulate) {
+    MatmulShape shape = MatmulShape.of(c, a, transposeA, b, transposeB, bias);
+    if (shape.m() == 0 || shape.n() == 0) {
+      return;
+    }
+    if (shape.k() == 0) {
+      throw new IllegalArgumentException("matmul: %s and %s have k = 0".formatted(a, b));
+    }
+    bindThread();
+    // cuBLASLt adds a bias of the type of its result only.
+    Tensor added = bias == null || bias.dtype() == c.dtype() ? bias : biasAs(c.dtype(), bias);
+    MatmulProblem problem =
+        MatmulProblem.of(shape, c, a, transposeA, b, transposeB, added, accumulate, options.tf32());
+    matmul.run(problem, c, a, b, added);
+    enqueued("matmul", c);
+  }
+
+  private Tensor biasAs(DType dtype, Tensor bias) {
+    biasScratch.reserve(bias.elementCount() * dtype.sizeBytes());
+    Tensor converted = new Tensor(bias.name(), dtype, bias.shape(), biasScratch.buffer(), 0);
+    cast(converted, bias);
+    return converted;
+  }
+
+  @Override
+  public Kernels kernels() {
+    bindThread();
+    return kernels;
+  }
+
+  @Override
+  public AttentionProvider attention() {
+    bindThread();
+    return attention;
+  }
+
+  @Override
+  public void reserveWorkspace(long rows, long columns) {
+    workspace.reserve(kernels.workspaceBytes(rows, columns));
+  }
+
+  @Override
+  public void synchronize() {
+    bindThread();
+    CudaStatus.check("cudaStreamSynchronize", CudaRuntime.cudaStreamSynchronize(stream));
+  }
+
+  @Override
+  public Range range(String name) {
+    GatunDevice.gatun_device_range_push(rangeNames.computeIfAbsent(name, arena::allocateFrom));
+    return GatunDevice::gatun_device_range_pop;
+  }
+
+  @Override
+  public void startProfiler() {
+    synchronize();
+    CudaStatus.check("cudaProfilerStart", CudaRuntime.cudaProfilerStart());
+  }
+
+  @Override
+  public void stopProfiler() {
+    synchronize();
+    CudaStatus.check("cudaProfilerStop", CudaRuntime.cudaProfilerStop());
+  }
+
+  /** Frees everything but the buffers that were allocated, which their owners close. */
+  @Override
+  public void close() {
+    if (!open) {
+      return;
+    }
+    open = false;
+    bindThread();
+    matmul.close();
+    workspace.close();
+    biasScratch.close();
+    ring.close();
+    if (view != null) {
+      view.close();
+    }
+    CudaStatus.check("cudaStreamDestroy", CudaRuntime.cudaStreamDestroy(stream));
+    arena.close();
+  }
+
+  /** Of this GPU and version of cuBLASLt, which choices depend on. */
+  private @Nullable Path algorithmFile() {
+    Path folder = options.cacheFolder();
+    return folder == null
+        ? null
+        : folder.resolve(
+            "cublaslt-%s-%s-sm%d.txt"
+                .formatted(
+                    cublasLtVersion(),
+                    device.name().replaceAll("[^A-Za-z0-9.]+", "-"),
+                    device.computeCapability()));
+  }
+
+  /** CUDA counts devices by thread. */
+  private void bindThread() {
+    if (thread != Thread.currentThread()) {
+      CudaStatus.check("cudaSetDevice", CudaRuntime.cudaSetDevice(device.index()));
+      thread = Thread.currentThread();
+    }
+  }
+
+  /** With debug sync: waits, and names the operation if it failed. */
+  private void enqueued(String op, Tensor tensor) {
+    if (options.debugSync()) {
+      CudaStatus.check("%s of %s".formatted(op, tensor), CudaRuntime.cudaStreamSynchronize(stream));
+    }
+  }
+
+  private void warn(String warning) {
+    notes.add("warning: " + warning);
+  }
+}

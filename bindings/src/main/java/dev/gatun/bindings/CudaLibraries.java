@@ -148,7 +148,7 @@ public final class CudaLibraries {
     }
     return new Finding(
         null,
-        "this build has no %s in %s; kernels/build.sh makes it where the CUDA toolkit is"
+        "this build has no %s in %s; native/build.sh cuda makes it, where the CUDA toolkit is"
             .formatted(provider.fileName(), folders));
   }
 
@@ -227,7 +227,7 @@ public final class CudaLibraries {
     }
     if (indexOf(bytes, prefix) >= 0) {
       throw new NativeLibraryException(
-          "%s was linked to a CUDA runtime of another version than %s; rebuild it with kernels/build.sh"
+          "%s was linked to a CUDA runtime of another version than %s; rebuild it with native/build.sh cuda"
               .formatted(kernels, CudaLibrary.RUNTIME.versions()));
     }
     return CudaLibrary.RUNTIME.versions();

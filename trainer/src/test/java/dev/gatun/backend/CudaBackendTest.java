@@ -162,7 +162,8 @@ final class CudaBackendTest {
       Tensor a = matrix(backend, slab, random, operands, swapA ? k : m, swapA ? m : k, gap);
       Tensor b = matrix(backend, slab, random, operands, swapB ? n : k, swapB ? k : n, gap);
       Tensor c = matrix(backend, slab, random, result, m, n, gap);
-      Tensor bias = (bits & 4) != 0 && operands == result ? vector(backend, slab, random, operands, n) : null;
+      Tensor bias =
+          (bits & 4) != 0 && operands == result ? vector(backend, slab, random, operands, n) : null;
       Accumulate accumulate = (bits & 8) != 0 ? Accumulate.ADD : Accumulate.OVERWRITE;
 
       double[] as = values(backend, a);

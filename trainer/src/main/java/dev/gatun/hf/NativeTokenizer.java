@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.ReadWriteLock;
@@ -18,6 +20,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Hugging Face's own tokenizer, in Rust. */
 final class NativeTokenizer implements Tokenizer {
+  private static final String TOKENIZER = "tokenizer.json";
+  private static final String CONFIG = "tokenizer_config.json";
+  private static final String SPECIAL_TOKENS = "special_tokens_map.json";
   private static final long MAX_CONFIG_BYTES = 64L << 20;
 
   private final TokenizersLibrary library;
@@ -50,16 +55,29 @@ final class NativeTokenizer implements Tokenizer {
   }
 
   static NativeTokenizer open(Path modelDirectory) {
-    TokenizerJson json = TokenizerJson.read(modelDirectory.resolve("tokenizer.json"));
-    Path configFile = modelDirectory.resolve("tokenizer_config.json");
-    Path mapFile = modelDirectory.resolve("special_tokens_map.json");
-    return open(json, readIfThere(configFile), readIfThere(mapFile));
+    TokenizerJson json = TokenizerJson.read(modelDirectory.resolve(TOKENIZER));
+    return open(
+        json,
+        readIfThere(modelDirectory.resolve(CONFIG)),
+        readIfThere(modelDirectory.resolve(SPECIAL_TOKENS)));
+  }
+
+  static NativeTokenizer of(Map<String, byte[]> files) {
+    TokenizerJson json =
+        TokenizerJson.parse(Path.of(TOKENIZER), Objects.requireNonNull(files.get(TOKENIZER)));
+    return open(json, parseIfThere(CONFIG, files), parseIfThere(SPECIAL_TOKENS, files));
   }
 
   static NativeTokenizer open(
       TokenizerJson json, @Nullable JsonFields config, @Nullable JsonFields specialTokensMap) {
     SpecialTokens special = SpecialTokens.of(json, config, specialTokensMap);
     return new NativeTokenizer(TokenizerLibrary.get(), json, special);
+  }
+
+  private static @Nullable JsonFields parseIfThere(String name, Map<String, byte[]> files) {
+    byte[] bytes = files.get(name);
+    Path file = Path.of(name);
+    return bytes == null ? null : new JsonFields(file, "", Json.parseObject(file, bytes));
   }
 
   private static @Nullable JsonFields readIfThere(Path file) {

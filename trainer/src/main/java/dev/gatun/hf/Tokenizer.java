@@ -2,6 +2,7 @@ package dev.gatun.hf;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 
 /**
@@ -18,6 +19,17 @@ public interface Tokenizer extends AutoCloseable {
    */
   static Tokenizer open(Path modelDirectory) {
     return NativeTokenizer.open(modelDirectory);
+  }
+
+  /**
+   * The tokenizer of a model directory that is not written yet.
+   *
+   * @param files each file's name and bytes, {@code tokenizer.json} among them
+   * @throws FormatException if one is malformed
+   * @throws TokenizerLibraryException if the native library cannot be loaded
+   */
+  static Tokenizer of(Map<String, byte[]> files) {
+    return NativeTokenizer.of(files);
   }
 
   /**

@@ -23,13 +23,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Hugging Face's tokenizers (Rust) behind DJL's JNI functions, without DJL's own loader: that one
- * looks for a GPU, calls home, downloads, and loads a torn copy from its cache. Here the library
- * comes from the jar only, its SHA-256 is pinned, and the folder it is unpacked to carries the hash
- * as its name.
+ * looks for a GPU, calls home, downloads, and loads a torn copy from its cache. Here the library's
+ * SHA-256 is pinned. A distribution has it as a file; elsewhere it comes from the jar only, and the
+ * folder it is unpacked to carries the hash as its name.
  */
 final class TokenizerLibrary {
   /** One build of the library in DJL's jar 0.38.0. */
-  record Build(String resource, long sizeBytes, String sha256) {}
+  record Build(String resource, long sizeBytes, String sha256) {
+    String fileName() {
+      return resource.substring(resource.lastIndexOf('/') + 1);
+    }
+  }
 
   static final Map<String, Build> BUILDS =
       Map.of(
@@ -84,6 +88,11 @@ final class TokenizerLibrary {
               + ", only for "
               + new TreeSet<>(BUILDS.keySet()));
     }
+    Path installed = InstalledLibraries.find(build.fileName());
+    if (installed != null) {
+      loadInstalled(build, installed);
+      return;
+    }
     List<String> failures = new ArrayList<>();
     for (Path cache : caches(environment)) {
       if (loads(build, cache.resolve("tokenizers").resolve(build.sha256()), failures)) {
@@ -101,6 +110,24 @@ final class TokenizerLibrary {
             + "; set "
             + CACHE_VARIABLE
             + " to a folder that is writable and not mounted noexec");
+  }
+
+  /** Loads a distribution's file, which is the right one or the distribution is damaged. */
+  @SuppressWarnings("restricted") // what this class is for
+  static void loadInstalled(Build build, Path library) {
+    try {
+      if (!isWhole(build, library)) {
+        throw new TokenizerLibraryException(
+            "the tokenizer library %s is damaged: expected %d bytes with the SHA-256 %s; unpack the distribution again"
+                .formatted(library, build.sizeBytes(), build.sha256()));
+      }
+      System.load(library.toString());
+    } catch (IOException | UnsatisfiedLinkError e) {
+      throw new TokenizerLibraryException(
+          "cannot load the tokenizer library %s: %s; unpack the distribution where files can be read and are not mounted noexec"
+              .formatted(library, Shown.line(e.toString())));
+    }
+    loadedFrom = library;
   }
 
   @SuppressWarnings("restricted") // what this class is for
@@ -160,8 +187,7 @@ final class TokenizerLibrary {
 
   /** The verified library in {@code folder}, unpacked if it is not there or not whole. */
   static Path unpack(Build build, Path folder) throws IOException {
-    Path library =
-        folder.resolve(build.resource().substring(build.resource().lastIndexOf('/') + 1));
+    Path library = folder.resolve(build.fileName());
     if (isWhole(build, library)) {
       return library;
     }

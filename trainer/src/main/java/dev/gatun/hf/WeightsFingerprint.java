@@ -7,9 +7,11 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.lwjgl.system.Configuration;
 import org.lwjgl.util.xxhash.XXHash;
 
@@ -20,9 +22,16 @@ import org.lwjgl.util.xxhash.XXHash;
 final class WeightsFingerprint {
   private static final int HASH_BYTES = 16;
 
+  /** The library's file in a distribution; elsewhere LWJGL unpacks it from its jar. */
+  private static final @Nullable Path INSTALLED =
+      InstalledLibraries.find(System.mapLibraryName("lwjgl_xxhash"));
+
   static {
     // The default backends of LWJGL need sun.misc.Unsafe or an export of java.base.
     Configuration.MEMORY_BACKEND.set("ffm");
+    if (INSTALLED != null) {
+      Configuration.LIBRARY_PATH.set(INSTALLED.resolveSibling("").toString());
+    }
   }
 
   private WeightsFingerprint() {}
@@ -73,7 +82,7 @@ final class WeightsFingerprint {
           .putLong(result.get(ValueLayout.JAVA_LONG, 0))
           .array();
     } catch (LinkageError e) {
-      throw new HashLibraryException(e);
+      throw new HashLibraryException(INSTALLED, e);
     }
   }
 }

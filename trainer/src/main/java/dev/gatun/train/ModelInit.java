@@ -10,8 +10,6 @@ import dev.gatun.model.Parameters;
 import dev.gatun.model.RandomWeights;
 import dev.gatun.model.WeightFiles;
 import dev.gatun.tensor.DType;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -46,27 +44,12 @@ public final class ModelInit {
 
   /** The configuration, with size and special tokens of the tokenizer in these files. */
   private static ObjectNode configFor(NewModel model, Map<String, byte[]> files) {
-    try {
-      Path folder = Files.createTempDirectory("gatun-tokenizer-");
-      try {
-        for (Map.Entry<String, byte[]> file : files.entrySet()) {
-          Files.write(folder.resolve(file.getKey()), file.getValue());
-        }
-        try (Tokenizer tokenizer = Tokenizer.open(folder)) {
-          return model.config(
-              tokenizer.vocabSize(),
-              tokenizer.bosTokenId(),
-              tokenizer.eosTokenId(),
-              tokenizer.padTokenId());
-        }
-      } finally {
-        for (String name : files.keySet()) {
-          Files.deleteIfExists(folder.resolve(name));
-        }
-        Files.deleteIfExists(folder);
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot unpack a tokenizer to a temporary folder: " + e, e);
+    try (Tokenizer tokenizer = Tokenizer.of(files)) {
+      return model.config(
+          tokenizer.vocabSize(),
+          tokenizer.bosTokenId(),
+          tokenizer.eosTokenId(),
+          tokenizer.padTokenId());
     }
   }
 }

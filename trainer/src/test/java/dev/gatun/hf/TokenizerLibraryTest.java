@@ -2,6 +2,7 @@ package dev.gatun.hf;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -75,5 +76,35 @@ class TokenizerLibraryTest {
     try (Stream<Path> files = Files.list(folder)) {
       assertEquals(List.of(), files.toList());
     }
+  }
+
+  @Test
+  void aDistributionHasItsLibrariesBesideItsJars(@TempDir Path folder) throws IOException {
+    Path jar = Files.createFile(folder.resolve("trainer.jar"));
+    assertNull(InstalledLibraries.find("libx.so", jar));
+    Path library = Files.createDirectory(folder.resolve("native")).resolve("libx.so");
+    assertNull(InstalledLibraries.find("libx.so", jar));
+    Files.createFile(library);
+    assertEquals(library, InstalledLibraries.find("libx.so", jar));
+    // Classes in a folder are a checkout's.
+    assertNull(
+        InstalledLibraries.find("libx.so", Files.createDirectory(folder.resolve("classes"))));
+    assertNull(InstalledLibraries.find("libtokenizers.so"));
+  }
+
+  @Test
+  void aDamagedDistributionIsNamedAndNothingTakenInstead(@TempDir Path folder) throws IOException {
+    Build build = builds().findFirst().orElseThrow();
+    Path library = TokenizerLibrary.unpack(build, folder);
+    byte[] changed = Files.readAllBytes(library);
+    changed[changed.length / 2] ^= 1;
+    Files.write(library, changed);
+    String message =
+        assertThrows(
+                TokenizerLibraryException.class,
+                () -> TokenizerLibrary.loadInstalled(build, library))
+            .getMessage();
+    assertTrue(message.contains(library + " is damaged"), message);
+    assertTrue(message.contains("unpack the distribution again"), message);
   }
 }

@@ -201,7 +201,7 @@ public final class CudaLibraries {
   }
 
   private static String miss(CudaLibrary library, List<Integer> versions, List<String> tried) {
-    return "%s could not be loaded; looked for %s in\n%s\nRemedy: %s; or name the toolkit's folder with --cuda-home"
+    return "%s could not be loaded; looked for %s in\n%s\nRemedy: %s; or name the toolkit's folder with --cuda_home"
         .formatted(
             library.title(),
             String.join(" and ", versions.stream().map(library::fileName).toList()),

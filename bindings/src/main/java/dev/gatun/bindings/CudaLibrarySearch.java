@@ -14,7 +14,7 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where NVIDIA's libraries may lie, in the order in which they are tried: {@code --cuda-home},
+ * Where NVIDIA's libraries may lie, in the order in which they are tried: {@code --cuda_home},
  * {@code CUDA_HOME}, {@code CUDA_PATH}, {@code CUDNN_HOME}, {@code LD_LIBRARY_PATH}, {@code
  * /usr/local/cuda}, the system's folders, conda's environment, and what pip installed.
  */
@@ -59,7 +59,7 @@ final class CudaLibrarySearch {
 
   private List<Place> collect() {
     if (cudaHome != null) {
-      addHome(cudaHome, "--cuda-home");
+      addHome(cudaHome, "--cuda_home");
     }
     for (String name : List.of("CUDA_HOME", "CUDA_PATH", "CUDNN_HOME")) {
       variable(name, value -> addHome(Path.of(value), name));

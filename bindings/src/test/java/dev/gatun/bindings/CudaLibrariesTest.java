@@ -46,7 +46,7 @@ final class CudaLibrariesTest {
             root);
     assertEquals(
         List.of(
-            new Place(named, "--cuda-home"),
+            new Place(named, "--cuda_home"),
             new Place(home, "CUDA_HOME"),
             new Place(path, "CUDA_PATH"),
             new Place(dnn, "CUDNN_HOME"),
@@ -66,7 +66,7 @@ final class CudaLibrariesTest {
   void aHomeThatTheUserNamedIsShownThoughItHasNoLibraries() {
     assertEquals(
         List.of(
-            new Place(root.resolve("nowhere/lib64"), "--cuda-home"),
+            new Place(root.resolve("nowhere/lib64"), "--cuda_home"),
             new Place(root.resolve("usr/local/cuda/lib64"), "the toolkit's default")),
         CudaLibrarySearch.places(root.resolve("nowhere"), Map.of("CUDA_HOME", " "), root));
   }
@@ -91,7 +91,7 @@ final class CudaLibrariesTest {
     assertTrue(loader.startsWith("  " + torn.resolve("libcudnn.so.9") + " (CUDNN_HOME): "), loader);
     assertEquals(
         "Remedy: install cuDNN 9, or pip install nvidia-cudnn-cu13; or name the toolkit's folder"
-            + " with --cuda-home",
+            + " with --cuda_home",
         lines.getLast());
   }
 
@@ -114,7 +114,7 @@ final class CudaLibrariesTest {
     CudaLibraries.Finding finding =
         CudaLibraries.find(CudaLibrary.CUBLASLT, root.resolve("toolkit"));
     assertEquals(file, finding.file());
-    assertEquals(file + " (--cuda-home)", finding.message());
+    assertEquals(file + " (--cuda_home)", finding.message());
   }
 
   private Path folder(String name) throws IOException {

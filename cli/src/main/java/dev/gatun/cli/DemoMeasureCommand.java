@@ -5,6 +5,7 @@ import dev.gatun.model.GenerationOptions;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.Device;
+import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.InferenceModel;
 import dev.gatun.train.Precision;
 import java.io.PrintStream;
@@ -158,7 +159,7 @@ final class DemoMeasureCommand implements Command {
     GenerationOptions options =
         GenerateCommand.options(request.maxNewTokens, 1, 0, 1, request.seed);
     List<Measurement> table = new ArrayList<>();
-    try (Backend backend = request.device.open(request.threads);
+    try (Backend backend = request.device.open(DeviceOptions.ofThreads(request.threads)).backend();
         InferenceModel reference =
             InferenceModel.open(request.reference, backend, Precision.FLOAT32)) {
       table.add(measure(name(request.reference), reference, reference, prompts, options));

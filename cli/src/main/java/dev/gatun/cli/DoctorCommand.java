@@ -4,6 +4,8 @@ import dev.gatun.backend.Backend;
 import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CudaBackend;
+import dev.gatun.backend.CudaDevice;
 import dev.gatun.hf.Tokenizer;
 import dev.gatun.report.Numbers;
 import java.io.IOException;
@@ -38,6 +40,12 @@ final class DoctorCommand implements Command {
             .paramLabel("DIR")
             .type(String.class)
             .description("Also show the free space where models would be written.")
+            .build());
+    spec.addOption(
+        OptionSpec.builder("--cuda_home")
+            .paramLabel("DIR")
+            .type(String.class)
+            .description("Folder to look for NVIDIA's libraries in first.")
             .build());
     return spec;
   }
@@ -79,11 +87,12 @@ final class DoctorCommand implements Command {
                 kibibytes(memory.get("MemAvailable")),
                 Numbers.bytes(runtime.maxMemory())));
     row(out, "tokenizer", "Hugging Face tokenizers, " + Tokenizer.libraryFile());
+    String cudaHome = parsed.matchedOptionValue("--cuda_home", (String) null);
     String outputDir = parsed.matchedOptionValue("--output_dir", (String) null);
     if (outputDir != null) {
       row(out, "output", freeSpace(Flag.path("output_dir", outputDir)));
     }
-    row(out, "gpu", gpu());
+    gpu(out, cudaHome == null ? null : Flag.path("cuda_home", cudaHome));
     try (Backend backend = CpuBackend.create(CpuOptions.DEFAULT)) {
       row(out, "backend", backend.description());
     } catch (BackendUnavailableException e) {
@@ -94,7 +103,7 @@ final class DoctorCommand implements Command {
   }
 
   private static void row(PrintStream out, String name, String value) {
-    out.printf("%-13s %s%n", name, value);
+    out.printf("%-13s %s%n", name, value.replace("\n", "\n" + " ".repeat(14)));
   }
 
   private static String property(String name) {
@@ -154,11 +163,33 @@ final class DoctorCommand implements Command {
         .formatted(existing, Numbers.bytes(Files.getFileStore(existing).getUsableSpace()));
   }
 
-  private static String gpu() throws IOException {
-    String driver =
+  /** What the CUDA backend has and lacks here. */
+  private static void gpu(PrintStream out, @Nullable Path cudaHome) throws IOException {
+    row(
+        out,
+        "nvidia driver",
         Files.isReadable(NVIDIA_DRIVER)
-            ? "NVIDIA driver found (" + Files.readAllLines(NVIDIA_DRIVER).getFirst().strip() + ")"
-            : "no NVIDIA driver (" + NVIDIA_DRIVER + " is not there)";
-    return driver + "; this build has no CUDA backend, so training runs on the CPU";
+            ? Files.readAllLines(NVIDIA_DRIVER).getFirst().strip()
+            : "none (" + NVIDIA_DRIVER + " is not there)");
+    for (CudaBackend.Library library : CudaBackend.libraries(cudaHome)) {
+      row(out, library.title(), library.text());
+    }
+    try {
+      row(out, "cuda", CudaBackend.versions(cudaHome));
+      for (CudaDevice device : CudaBackend.devices(cudaHome)) {
+        row(
+            out,
+            "gpu",
+            "cuda:%d: %s, sm_%d, %s, %s free"
+                .formatted(
+                    device.index(),
+                    device.name(),
+                    device.computeCapability(),
+                    Numbers.bytes(device.totalBytes()),
+                    Numbers.bytes(device.freeBytes())));
+      }
+    } catch (BackendUnavailableException e) {
+      row(out, "gpu", "none: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""));
+    }
   }
 }

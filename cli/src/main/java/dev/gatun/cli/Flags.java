@@ -11,6 +11,7 @@ import dev.gatun.train.LearningRateSchedule;
 import dev.gatun.train.LossType;
 import dev.gatun.train.OptimizerType;
 import dev.gatun.train.Precision;
+import dev.gatun.train.ProfileSteps;
 import dev.gatun.train.SaveStrategy;
 import dev.gatun.train.SftConfig;
 import dev.gatun.train.TrainingBuilder;
@@ -401,6 +402,30 @@ final class Flags {
             "CPU threads; 0: all cores.",
             Flag::integer,
             B::threads),
+        Flag.optional(
+            "cuda_home",
+            Group.DEVICE,
+            "DIR",
+            "Folder to look for NVIDIA's libraries in first.",
+            Flag::path,
+            B::cudaHome),
+        Flag.toggle(
+            "tf32",
+            Group.DEVICE,
+            "Let f32 matrix products on a GPU round their operands to TF32.",
+            B::tf32),
+        Flag.toggle(
+            "debug_sync",
+            Group.DEVICE,
+            "Wait after every operation on a GPU, so that a failure names its cause; slow.",
+            B::debugSync),
+        Flag.optional(
+            "profile_steps",
+            Group.DEVICE,
+            "FIRST:LAST",
+            "Steps that a profiler records, as in nsys profile -c cudaProfilerApi.",
+            Flag.named(ProfileSteps::fromName),
+            B::profileSteps),
         Flag.toggle(
             "bf16",
             Group.DEVICE,

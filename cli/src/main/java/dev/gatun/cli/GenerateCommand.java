@@ -5,6 +5,7 @@ import dev.gatun.cli.TextFiles.Answered;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.Device;
+import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.InferenceModel;
 import dev.gatun.train.Precision;
 import java.nio.file.Path;
@@ -195,7 +196,7 @@ final class GenerateCommand implements Command {
             .flatMap(prompt -> Collections.nCopies(request.numReturnSequences, prompt).stream())
             .toList();
     List<Answered> answered = new ArrayList<>();
-    try (Backend backend = request.device.open(request.threads);
+    try (Backend backend = request.device.open(DeviceOptions.ofThreads(request.threads)).backend();
         InferenceModel model = InferenceModel.open(request.model, backend, request.dtype)) {
       List<String> texts = model.generate(repeated, options);
       for (int i = 0; i < texts.size(); i++) {

@@ -41,7 +41,6 @@ record TrlOption(String name, Set<String> accepted, String reason) {
           holds("use_liger_kernel", "false", "logits are never stored whole; remove it"),
           holds("activation_offloading", "false", "use gradient_checkpointing to save memory"),
           holds("fp16", "false", "use bf16"),
-          holds("tf32", "false", "f32 is computed as f32"),
           holds("trust_remote_code", "false", "models are read from files, never from their code"),
           holds("model_revision", "main", "model_name_or_path is a folder; name the one you mean"),
           holds("dataset_streaming", "false", "rows are tokenized once, before training"),

@@ -172,7 +172,7 @@ class CommandsTest {
   void cudaIsNotReplacedByAnotherDevice() {
     refused(
         ExitCode.BACKEND,
-        "device cuda:1: this build has no CUDA backend",
+        "cuda:1: this machine shows 1 GPU",
         dpo(MODEL, PAIRS, "--device", "cuda:1"));
   }
 

@@ -1,6 +1,7 @@
 package dev.gatun.backend;
 
 import dev.gatun.bindings.CudaLibraries;
+import dev.gatun.bindings.CudaLibrary;
 import dev.gatun.bindings.NativeLibraryException;
 import dev.gatun.bindings.cuda.CudaRuntime;
 import dev.gatun.bindings.kernels.GatunDevice;
@@ -99,6 +100,20 @@ public final class CudaBackend implements Backend {
   }
 
   /**
+   * As {@link #create}, but never the emulation.
+   *
+   * @throws BackendUnavailableException if a library is missing, no GPU answers, or {@value
+   *     CudaLibraries#PROVIDER_PROPERTY} chooses the emulation
+   */
+  public static CudaBackend createOnGpu(CudaOptions options) {
+    if (CudaLibraries.provider() != CudaLibraries.Provider.DEVICE) {
+      throw new BackendUnavailableException(
+          "cuda: this process emulates CUDA, which only device cuda asks for");
+    }
+    return create(options);
+  }
+
+  /**
    * The GPUs that answer; at least one.
    *
    * @param cudaHome folder to look for NVIDIA's libraries in first, or null
@@ -113,8 +128,40 @@ public final class CudaBackend implements Backend {
     return devices;
   }
 
-  /** Versions of driver, CUDA runtime and cuBLASLt, for people; {@link #devices} must have run. */
-  public static String versions() {
+  /**
+   * A library that the backend needs or may use, found or not; nothing is loaded.
+   *
+   * @param title its name for people
+   * @param text where it is and why there, or where it was looked for and the remedy
+   */
+  public record Library(String title, String text) {}
+
+  /**
+   * Looks for the libraries.
+   *
+   * @param cudaHome folder to look for NVIDIA's libraries in first, or null
+   */
+  public static List<Library> libraries(@Nullable Path cudaHome) {
+    List<Library> libraries = new ArrayList<>();
+    libraries.add(
+        new Library("kernels", CudaLibraries.findKernels(CudaLibraries.provider()).message()));
+    for (CudaLibrary library : CudaLibrary.values()) {
+      libraries.add(new Library(library.title(), CudaLibraries.find(library, cudaHome).message()));
+    }
+    return libraries;
+  }
+
+  /**
+   * Versions of driver, CUDA runtime and cuBLASLt, for people. No GPU needs to be there.
+   *
+   * @throws BackendUnavailableException if a library is missing
+   */
+  public static String versions(@Nullable Path cudaHome) {
+    load(cudaHome);
+    return versions();
+  }
+
+  private static String versions() {
     return "driver for CUDA %s, CUDA runtime %s, cuBLASLt %s"
         .formatted(CudaDevice.driverVersion(), CudaDevice.runtimeVersion(), cublasLtVersion());
   }

@@ -52,7 +52,7 @@ public record CudaDevice(
     }
   }
 
-  /** The newest CUDA that the driver knows: {@code 13.0}. */
+  /** The newest CUDA that the driver knows: {@code 13.0}; {@code none} without a driver. */
   static String driverVersion() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment version = arena.allocate(ValueLayout.JAVA_INT);
@@ -70,9 +70,9 @@ public record CudaDevice(
     }
   }
 
-  /** CUDA counts 13.0 as 13000. */
+  /** CUDA counts 13.0 as 13000, and no driver as 0. */
   private static String version(int version) {
-    return "%d.%d".formatted(version / 1000, version % 1000 / 10);
+    return version == 0 ? "none" : "%d.%d".formatted(version / 1000, version % 1000 / 10);
   }
 
   private static int attribute(int attribute, int index) {

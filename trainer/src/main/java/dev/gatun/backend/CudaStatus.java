@@ -8,7 +8,7 @@ import java.lang.foreign.MemorySegment;
 final class CudaStatus {
   private static final String REMEDY =
       "; the device is lost to this process, and an operation before this one may have done it:"
-          + " run again with --debug-sync, which names it";
+          + " run again with --debug_sync, which names it";
 
   private CudaStatus() {}
 

@@ -83,18 +83,24 @@ public final class LikelihoodObjective {
     Arrays.fill(slope, -scale);
     backend.upload(dLogProb, slope);
 
-    decoder.forward(policy, batch, activations);
-    head.forward(policy, decoder, batch, activations, outputs);
-    for (HeadChunks.Chunk chunk : HeadChunks.of(host, chunkRows)) {
-      int rowBegin = chunk.rowBegin(host);
-      int rowEnd = chunk.rowEnd(host);
-      if (rowBegin < rowEnd) {
-        head.logProbs(policy, batch, outputs, rowBegin, rowEnd);
-        head.backwardChunk(policy, gradients, batch, outputs, dLogProb, rowBegin, rowEnd);
+    try (Backend.Range _ = backend.range("forward")) {
+      decoder.forward(policy, batch, activations);
+      head.forward(policy, decoder, batch, activations, outputs);
+    }
+    try (Backend.Range _ = backend.range("head")) {
+      for (HeadChunks.Chunk chunk : HeadChunks.of(host, chunkRows)) {
+        int rowBegin = chunk.rowBegin(host);
+        int rowEnd = chunk.rowEnd(host);
+        if (rowBegin < rowEnd) {
+          head.logProbs(policy, batch, outputs, rowBegin, rowEnd);
+          head.backwardChunk(policy, gradients, batch, outputs, dLogProb, rowBegin, rowEnd);
+        }
       }
     }
-    head.backward(policy, gradients, decoder, batch, activations, outputs);
-    decoder.backward(policy, gradients, batch, activations);
+    try (Backend.Range _ = backend.range("backward")) {
+      head.backward(policy, gradients, decoder, batch, activations, outputs);
+      decoder.backward(policy, gradients, batch, activations);
+    }
     return statistics(host, outputs);
   }
 

@@ -89,8 +89,29 @@ public final class PairObjective {
         new Losses(
             LossTensors.allocate(slab, shape, weighting()), batch, weights, outputs, reference);
 
-    decoder.forward(policy, batch, activations);
-    head.forward(policy, decoder, batch, activations, outputs);
+    try (Backend.Range _ = backend.range("forward")) {
+      decoder.forward(policy, batch, activations);
+      head.forward(policy, decoder, batch, activations, outputs);
+    }
+    try (Backend.Range _ = backend.range("head")) {
+      head(policy, gradients, batch, weights, outputs, losses);
+    }
+    try (Backend.Range _ = backend.range("backward")) {
+      head.backward(policy, gradients, decoder, batch, activations, outputs);
+      decoder.backward(policy, gradients, batch, activations);
+    }
+    return losses.statistics();
+  }
+
+  /** Chunk by chunk, from hidden states to their gradients, and that of the head's weights. */
+  private void head(
+      DecoderParameters policy,
+      DecoderParameters gradients,
+      DeviceBatch batch,
+      Weights weights,
+      LanguageModelHead.Outputs outputs,
+      Losses losses) {
+    PackedBatch host = batch.host();
     List<HeadChunks.Chunk> chunks = HeadChunks.of(host, chunkRows);
     boolean scoreFirst = coupling == Coupling.MICRO_BATCH && chunks.size() > 1;
     if (scoreFirst) {
@@ -119,9 +140,6 @@ public final class PairObjective {
       head.backwardChunk(
           policy, gradients, batch, outputs, losses.dLogProbByRow(), rowBegin, rowEnd);
     }
-    head.backward(policy, gradients, decoder, batch, activations, outputs);
-    decoder.backward(policy, gradients, batch, activations);
-    return losses.statistics();
   }
 
   /** Shape of a batch, for {@link #plan}. */
@@ -202,6 +220,12 @@ public final class PairObjective {
 
     /** Loss and dLogProb of the chunk's pairs, whose log-probabilities by row are known. */
     void compute(HeadChunks.Chunk chunk, int[] groupBegin) {
+      try (Backend.Range _ = backend.range("loss")) {
+        loss(chunk, groupBegin);
+      }
+    }
+
+    private void loss(HeadChunks.Chunk chunk, int[] groupBegin) {
       int[] answerBegin = batch.host().answerBegin();
       int first = answerBegin[2 * chunk.begin()];
       int count = answerBegin[2 * chunk.end()] - first;

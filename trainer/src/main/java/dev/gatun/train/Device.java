@@ -4,6 +4,8 @@ import dev.gatun.backend.Backend;
 import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CudaBackend;
+import dev.gatun.backend.CudaOptions;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -16,7 +18,7 @@ import java.util.regex.Pattern;
 public record Device(Type type, int index) {
   /** Kinds of devices. */
   public enum Type {
-    /** The fastest device that this build has a backend for. */
+    /** A GPU if one answers, else the CPU. */
     AUTO,
     CPU,
     CUDA
@@ -52,17 +54,39 @@ public record Device(Type type, int index) {
   /**
    * The backend of this device; the caller closes it.
    *
-   * @param threads CPU threads; 0: all cores
    * @throws BackendUnavailableException if this build or this machine has none; another device is
-   *     never taken instead
+   *     never taken instead, but {@code auto} takes the CPU where no GPU answers, and says why
    */
-  public Backend open(int threads) {
+  public OpenDevice open(DeviceOptions options) {
     return switch (type) {
-      case AUTO, CPU -> CpuBackend.create(new CpuOptions(threads, null));
-      case CUDA ->
-          throw new BackendUnavailableException(
-              "device %s: this build has no CUDA backend; use device cpu or auto".formatted(this));
+      case CPU -> new OpenDevice(cpu(options), "");
+      case CUDA -> new OpenDevice(CudaBackend.create(cuda(options)), "");
+      case AUTO -> auto(options);
     };
+  }
+
+  private OpenDevice auto(DeviceOptions options) {
+    try {
+      return new OpenDevice(
+          CudaBackend.createOnGpu(cuda(options)), "auto took the GPU, since one answers");
+    } catch (BackendUnavailableException e) {
+      return new OpenDevice(cpu(options), "auto took the CPU; " + firstLine(e));
+    }
+  }
+
+  private static Backend cpu(DeviceOptions options) {
+    return CpuBackend.create(new CpuOptions(options.threads(), null));
+  }
+
+  private CudaOptions cuda(DeviceOptions options) {
+    CudaOptions cuda = CudaOptions.DEFAULT.withDevice(index).withCudaHome(options.cudaHome());
+    cuda = options.debugSync() ? cuda.withDebugSync() : cuda;
+    return options.tf32() ? cuda.withTf32() : cuda;
+  }
+
+  /** What follows are the places that were tried, which {@code gatun doctor} shows. */
+  private static String firstLine(BackendUnavailableException e) {
+    return String.valueOf(e.getMessage()).lines().findFirst().orElse("");
   }
 
   /** The name as users spell it. */

@@ -30,16 +30,17 @@ record DpoSetup(
     Slab slab,
     RunPlan plan) {
   static DpoSetup of(DpoConfig config) {
-    Backend backend = config.run().device().open(config.run().threads());
+    OpenDevice device = config.run().device().open(config.run().deviceOptions());
     try {
-      return open(config, backend);
+      return open(config, device);
     } catch (Throwable failure) {
-      backend.close();
+      device.backend().close();
       throw failure;
     }
   }
 
-  private static DpoSetup open(DpoConfig config, Backend backend) {
+  private static DpoSetup open(DpoConfig config, OpenDevice device) {
+    Backend backend = device.backend();
     TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
     TrainingData<PairTokens> data = TrainingData.pairs(config, source);
     List<PairTokens> pairs = data.rows();
@@ -84,7 +85,7 @@ record DpoSetup(
     TrainingSetup.reserveWorkspace(backend, source.config(), shape);
 
     List<String> notes = new ArrayList<>();
-    notes.add("backend: " + backend.description());
+    notes.addAll(device.notes());
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.add("reference: " + (reference == null ? "none" : reference.description()));

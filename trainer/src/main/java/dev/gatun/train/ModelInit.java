@@ -34,7 +34,7 @@ public final class ModelInit {
     ObjectNode json = configFor(model, files);
     ModelConfig config = ModelConfig.parse(json, output.resolve("config.json"));
     ParameterLayout layout = ParameterLayout.of(config);
-    try (Backend backend = Device.CPU.open(0);
+    try (Backend backend = Device.CPU.open(DeviceOptions.DEFAULT).backend();
         Parameters parameters = new Parameters(backend, "new weights", layout, DType.F32)) {
       RandomWeights.fill(backend, parameters, config, NewModel.INITIALIZER_RANGE, seed);
       ModelDirectory.save(output, json, WeightFiles.stored(backend, parameters), files);

@@ -131,7 +131,10 @@ final class Policy implements AutoCloseable {
 
   /** Clips and applies the gradients; returns their global norm before clipping. */
   double update(long step) {
-    double norm = optimizer.step(learningRate(step), optimizerConfig.maxGradNorm());
+    double norm;
+    try (Backend.Range _ = backend.range("optimizer")) {
+      norm = optimizer.step(learningRate(step), optimizerConfig.maxGradNorm());
+    }
     if (!Double.isFinite(norm)) {
       throw new TrainingException(
           "step %d: gradient norm is %s; lower learning_rate or look at the data of this step"

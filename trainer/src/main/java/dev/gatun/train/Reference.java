@@ -178,7 +178,9 @@ final class Reference implements AutoCloseable {
     if (source == null) {
       throw new IllegalStateException("a row is scored after the reference was released");
     }
-    scorer.score(source, batch, slab, byAnswer);
+    try (Backend.Range _ = backend.range("reference")) {
+      scorer.score(source, batch, slab, byAnswer);
+    }
     if (!synced) {
       remember(pack, batch.host(), backend.downloadF32(byAnswer));
     }

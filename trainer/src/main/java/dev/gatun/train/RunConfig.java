@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How long a run is, what it writes and where it computes.
@@ -27,6 +28,10 @@ import java.util.Objects;
  * @param bf16 store weights and activations in bf16, with exact f32 master weights
  * @param device where to compute
  * @param threads CPU threads; 0: all cores
+ * @param cudaHome folder to look for NVIDIA's libraries in first; null: the usual places
+ * @param tf32 f32 matrix products on a GPU may round their operands to TF32
+ * @param debugSync wait after every operation on a GPU, so that a failure names its cause
+ * @param profileSteps steps that a profiler records; null: none
  * @param maxTokensPerPack longest pack of pairs that is computed at once, in tokens; 0: chosen from
  *     the model's size. It changes speed and memory, not results
  */
@@ -47,6 +52,10 @@ public record RunConfig(
     boolean bf16,
     Device device,
     int threads,
+    @Nullable Path cudaHome,
+    boolean tf32,
+    boolean debugSync,
+    @Nullable ProfileSteps profileSteps,
     int maxTokensPerPack)
     implements EffectiveConfig.Section {
   static final double DEFAULT_EPOCHS = 3;
@@ -90,6 +99,10 @@ public record RunConfig(
         threads != 0,
         device.type() != Device.Type.CUDA,
         "device %s computes on the GPU; remove one of them".formatted(device));
+    requireGpu("cuda_home", cudaHome != null, device);
+    requireGpu("tf32", tf32, device);
+    requireGpu("debug_sync", debugSync, device);
+    requireGpu("profile_steps", profileSteps != null, device);
     Check.that(
         "max_tokens_per_pack",
         maxTokensPerPack >= 0,
@@ -118,6 +131,11 @@ public record RunConfig(
     }
   }
 
+  /** How {@link #device} computes. */
+  DeviceOptions deviceOptions() {
+    return new DeviceOptions(threads, cudaHome, debugSync, tf32);
+  }
+
   /** Rows in an optimizer step. */
   public int rowsPerStep() {
     return Math.multiplyExact(perDeviceTrainBatchSize, gradientAccumulationSteps);
@@ -135,6 +153,14 @@ public record RunConfig(
 
   private static long interval(double steps, long totalSteps) {
     return steps >= 1 ? (long) steps : Math.max(1, (long) Math.ceil(totalSteps * steps));
+  }
+
+  private static void requireGpu(String option, boolean given, Device device) {
+    Check.acts(
+        option,
+        given,
+        device.type() != Device.Type.CPU,
+        "device cpu does not read it; remove one of them");
   }
 
   private static void checkInterval(String option, double steps) {

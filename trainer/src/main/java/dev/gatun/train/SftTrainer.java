@@ -41,7 +41,8 @@ public final class SftTrainer implements AutoCloseable {
   private final RunPlan plan;
   private long tokensSeen;
 
-  private SftTrainer(SftConfig config, List<MetricsListener> listeners, Backend backend) {
+  private SftTrainer(SftConfig config, List<MetricsListener> listeners, OpenDevice device) {
+    Backend backend = device.backend();
     this.listeners = listeners;
     TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
     DType dtype = Policy.dtype(config.precision());
@@ -78,7 +79,7 @@ public final class SftTrainer implements AutoCloseable {
     setup = new TrainingSetup(backend, schedule, decoder, policy, config.run());
 
     List<String> notes = new ArrayList<>();
-    notes.add("backend: " + backend.description());
+    notes.addAll(device.notes());
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes()).describe());
@@ -97,11 +98,11 @@ public final class SftTrainer implements AutoCloseable {
    * @throws dev.gatun.memory.GatunException one line: what is wrong, where, and what to do
    */
   public static SftTrainer create(SftConfig config, List<MetricsListener> listeners) {
-    Backend backend = config.run().device().open(config.run().threads());
+    OpenDevice device = config.run().device().open(config.run().deviceOptions());
     try {
-      return new SftTrainer(config, listeners, backend);
+      return new SftTrainer(config, listeners, device);
     } catch (Throwable failure) {
-      backend.close();
+      device.backend().close();
       throw failure;
     }
   }

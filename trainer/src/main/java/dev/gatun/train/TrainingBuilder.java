@@ -50,6 +50,10 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private boolean bf16;
   private Device device = Device.AUTO;
   private int threads;
+  private @Nullable Path cudaHome;
+  private boolean tf32;
+  private boolean debugSync;
+  private @Nullable ProfileSteps profileSteps;
   private int maxTokensPerPack;
 
   TrainingBuilder(double learningRate) {
@@ -252,6 +256,29 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     return self();
   }
 
+  /** Folder to look for NVIDIA's libraries in first. */
+  public final B cudaHome(Path value) {
+    cudaHome = value;
+    return self();
+  }
+
+  /** Lets f32 matrix products on a GPU round their operands to TF32. */
+  public final B tf32() {
+    tf32 = true;
+    return self();
+  }
+
+  /** Waits after every operation on a GPU, so that a failure names its cause. */
+  public final B debugSync() {
+    debugSync = true;
+    return self();
+  }
+
+  public final B profileSteps(ProfileSteps value) {
+    profileSteps = value;
+    return self();
+  }
+
   public final B maxTokensPerPack(int value) {
     maxTokensPerPack = value;
     return self();
@@ -308,6 +335,10 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
         bf16,
         device,
         threads,
+        cudaHome,
+        tf32,
+        debugSync,
+        profileSteps,
         maxTokensPerPack);
   }
 

@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.Backend;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.report.MetricsListener;
 import dev.gatun.report.RunPlan;
@@ -19,6 +20,7 @@ import java.util.function.Function;
  * interrupted run writes the model too.
  */
 final class TrainingLoop {
+  private final Backend backend;
   private final TrainingSchedule schedule;
   private final RunConfig config;
   private final Policy policy;
@@ -28,12 +30,14 @@ final class TrainingLoop {
   private final BooleanSupplier interrupted;
 
   TrainingLoop(
+      Backend backend,
       TrainingSchedule schedule,
       RunConfig config,
       Policy policy,
       RunPlan plan,
       List<MetricsListener> listeners,
       BooleanSupplier interrupted) {
+    this.backend = backend;
     this.schedule = schedule;
     this.config = config;
     this.policy = policy;
@@ -51,7 +55,18 @@ final class TrainingLoop {
         end = RunSummary.End.INTERRUPTED;
         break;
       }
-      reporter.step(step.apply(schedule.step(number)));
+      ProfileSteps profile = config.profileSteps();
+      if (profile != null && number == profile.first()) {
+        backend.startProfiler();
+      }
+      StepMetrics metrics;
+      try (Backend.Range _ = backend.range("step")) {
+        metrics = step.apply(schedule.step(number));
+      }
+      if (profile != null && number == profile.last()) {
+        backend.stopProfiler();
+      }
+      reporter.step(metrics);
       if (isCheckpoint(number)) {
         write(config.outputDir().resolve("checkpoint-" + number));
       }

@@ -131,7 +131,7 @@ final class TrainingSetup implements AutoCloseable {
   }
 
   TrainingLoop loop(RunPlan plan, List<MetricsListener> listeners) {
-    return new TrainingLoop(schedule, run, policy, plan, listeners, () -> interrupted);
+    return new TrainingLoop(backend, schedule, run, policy, plan, listeners, () -> interrupted);
   }
 
   void interrupt() {

@@ -297,7 +297,7 @@ final class CudaBackendTest {
         assertThrows(NativeException.class, () -> CudaStatus.check("cudaMalloc", 2));
     assertTrue(
         e.getMessage().startsWith("cudaMalloc: cudaErrorMemoryAllocation (2): "), e.getMessage());
-    assertEquals(-1, e.getMessage().indexOf("--debug-sync"), e.getMessage());
+    assertEquals(-1, e.getMessage().indexOf("--debug_sync"), e.getMessage());
   }
 
   @Test

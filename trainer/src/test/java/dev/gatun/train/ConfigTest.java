@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import dev.gatun.backend.Backend;
 import dev.gatun.data.TruncationMode;
 import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Files;
@@ -122,6 +123,13 @@ class ConfigTest {
         without("logging_first_step", "logging_steps", b -> b.loggingSteps(1).loggingFirstStep()),
         without("save_steps", "save_strategy", b -> b.saveStrategy(SaveStrategy.NO).saveSteps(5)),
         without("threads", "device", b -> b.device(Device.fromName("cuda:1")).threads(2)),
+        without("tf32", "device", b -> b.device(Device.CPU).tf32()),
+        without("debug_sync", "device", b -> b.device(Device.CPU).debugSync()),
+        without("cuda_home", "device", b -> b.device(Device.CPU).cudaHome(Path.of("cuda"))),
+        without(
+            "profile_steps",
+            "device",
+            b -> b.device(Device.CPU).profileSteps(new ProfileSteps(1, 2))),
         without(
             "truncation_mode",
             "max_length",
@@ -216,6 +224,32 @@ class ConfigTest {
     assertEquals("cuda:0", Device.fromName("cuda").toString());
     assertThrows(ConfigException.class, () -> Device.fromName("cuda:"));
     assertThrows(ConfigException.class, () -> Device.fromName("gpu"));
+  }
+
+  @Test
+  void autoTakesTheCpuOverAnEmulationAndSaysWhy() {
+    try (Backend backend = Device.fromName("cuda").open(DeviceOptions.DEFAULT).backend()) {
+      assertEquals("cuda (SIMT emulation on the CPU, for tests)", backend.description());
+    }
+    OpenDevice device = Device.AUTO.open(DeviceOptions.ofThreads(1));
+    try (Backend backend = device.backend()) {
+      assertEquals("cpu", backend.name());
+      assertEquals(
+          List.of(
+              "backend: " + backend.description(),
+              "device: auto took the CPU; cuda: this process emulates CUDA, which only device cuda"
+                  + " asks for"),
+          device.notes());
+    }
+  }
+
+  @Test
+  void profileSteps() {
+    assertEquals(new ProfileSteps(3, 5), ProfileSteps.fromName("3:5"));
+    assertEquals("3:5", new ProfileSteps(3, 5).toString());
+    for (String wrong : List.of("0:1", "5:3", "3", "3:", "a:b")) {
+      assertThrows(ConfigException.class, () -> ProfileSteps.fromName(wrong), wrong);
+    }
   }
 
   @Test

@@ -91,6 +91,26 @@ void check_both_or_neither(const char *a_name, const void *a, const char *b_name
   }
 }
 
+void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count) {
+  check_extent("count", count);
+  check_extent("decay_count", decay_count);
+  if (decay_count > count) invalid("decay_count is %" PRId64 ", expected at most count, %" PRId64, decay_count, count);
+  if (count == 0) return;
+  check_pointer("weight", weight);
+  check_pointer("gradient", gradient);
+  check_pointer("gradient_scale", gradient_scale);
+}
+
+void check_rope_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride) {
+  check_extent("tokens", tokens);
+  check_positive("heads", heads);
+  check_positive("kv_heads", kv_heads);
+  check_positive("head_dim", head_dim);
+  check_stride("q_out_stride", q_out_stride, heads * head_dim);
+  check_stride("q_stride", q_stride, heads * head_dim);
+  check_stride("kv_stride", kv_stride, kv_heads * head_dim);
+}
+
 void invalid_dtype(const char *name, int32_t dtype, const char *expected) {
   invalid("%s is %" PRId32 ", expected %s", name, dtype, expected);
 }

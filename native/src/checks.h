@@ -29,6 +29,10 @@ void check_indices(const char *name, const int32_t *index, int64_t count, int64_
 void check_begins(const char *name, const int32_t *begin, int64_t count);
 /** a and b are both given or both NULL. */
 void check_both_or_neither(const char *a_name, const void *a, const char *b_name, const void *b);
+/** What adamw, rmsprop and sgd have in common. */
+void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count);
+/** The shape that rope's two passes have in common. */
+void check_rope_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride);
 [[noreturn]] void invalid_dtype(const char *name, int32_t dtype, const char *expected);
 
 /** To be called inside `catch (...)`: keeps "<row>: <what went wrong>" for last_error() of this thread and returns the status. */

@@ -1,4 +1,4 @@
-/* optimizer.h: what adamw, rmsprop and sgd share: their checks, and the walk over weights with and without decay. */
+/* optimizer.h: what adamw, rmsprop and sgd share: the walk over weights with and without decay. */
 #ifndef GATUN_OPTIMIZER_H
 #define GATUN_OPTIMIZER_H
 
@@ -6,18 +6,6 @@
 #include "parallel.h"
 
 namespace gatun::GATUN_ISA {
-
-inline void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count) {
-  check_extent("count", count);
-  check_extent("decay_count", decay_count);
-  if (decay_count > count) {
-    invalid("decay_count is %lld, expected at most count, %lld", static_cast<long long>(decay_count), static_cast<long long>(count));
-  }
-  if (count == 0) return;
-  check_pointer("weight", weight);
-  check_pointer("gradient", gradient);
-  check_pointer("gradient_scale", gradient_scale);
-}
 
 /**
  * Calls update(i, span, decay) for vectors that cover [0, count), with decay = weight_decay below decay_count and 0 from there on.

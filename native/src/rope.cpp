@@ -57,16 +57,6 @@ Angles angles_at(const float *cos, const float *sin, const int32_t *positions, i
   return {cos + at, sin + at};
 }
 
-void check_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride) {
-  check_extent("tokens", tokens);
-  check_positive("heads", heads);
-  check_positive("kv_heads", kv_heads);
-  check_positive("head_dim", head_dim);
-  check_stride("q_out_stride", q_out_stride, heads * head_dim);
-  check_stride("q_stride", q_stride, heads * head_dim);
-  check_stride("kv_stride", kv_stride, kv_heads * head_dim);
-}
-
 void check_rows(const float *cos, const float *sin, const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens,
                 int64_t head_dim) {
   constexpr int64_t kAnyRow = int64_t{1} << 31;
@@ -87,7 +77,7 @@ int32_t rope_forward(void *q_out, void *k_out, void *v_out, const void *q, const
                      const int32_t *positions, const int32_t *key_rows, const int32_t *key_copy_rows, int64_t tokens, int64_t heads, int64_t kv_heads,
                      int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride, int32_t dtype, void *) {
   return guarded("rope_forward", [&] {
-    check_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
+    check_rope_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
     with_dtype(dtype, [&]<class T>(T) {
       if (tokens == 0) return;
       check_pointer("q_out", q_out);
@@ -120,7 +110,7 @@ int32_t rope_backward(void *d_q, void *d_k, void *d_v, const void *d_q_out, cons
                       int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, int64_t q_out_stride, int32_t dtype,
                       void *) {
   return guarded("rope_backward", [&] {
-    check_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
+    check_rope_shape(tokens, heads, kv_heads, head_dim, q_out_stride, q_stride, kv_stride);
     with_dtype(dtype, [&]<class T>(T) {
       if (tokens == 0) return;
       check_pointer("d_q", d_q);

@@ -7,9 +7,10 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -29,7 +30,8 @@ final class CudaLibrarySearch {
   private final @Nullable Path cudaHome;
   private final Map<String, String> environment;
   private final Path root;
-  private final Map<Path, String> origins = new LinkedHashMap<>();
+  private final List<Place> places = new ArrayList<>();
+  private final Set<Path> seen = new HashSet<>();
 
   /** A folder and why it is looked into. */
   record Place(Path folder, String origin) {}
@@ -92,7 +94,7 @@ final class CudaLibrarySearch {
     variable("HOME", value -> addPython(Path.of(value, ".local/lib"), "pip, the user's"));
     addPython(root.resolve("usr/local/lib"), "pip, the system's");
     addPython(root.resolve("usr/lib"), "pip, the system's");
-    return origins.entrySet().stream().map(e -> new Place(e.getKey(), e.getValue())).toList();
+    return List.copyOf(places);
   }
 
   private void variable(String name, Consumer<String> then) {
@@ -135,7 +137,19 @@ final class CudaLibrarySearch {
   }
 
   private void add(Path folder, String origin) {
-    origins.putIfAbsent(folder.toAbsolutePath().normalize(), origin);
+    Path normal = folder.toAbsolutePath().normalize();
+    if (seen.add(real(normal))) {
+      places.add(new Place(normal, origin));
+    }
+  }
+
+  /** Toolkits have several names for one folder. */
+  private static Path real(Path folder) {
+    try {
+      return folder.toRealPath();
+    } catch (IOException e) {
+      return folder; // It is not there, or not ours to look into, which the loader will say.
+    }
   }
 
   private static List<Path> children(Path folder, String glob) {

@@ -26,7 +26,8 @@ import org.junit.jupiter.params.provider.MethodSource;
  * train -> {preference, optim, checkpoint, data, report} -> model -> op -> backend -> tensor -> memory
  * </pre>
  *
- * and hf, the file formats, beside them, which knows memory and tensor alone.
+ * and hf, the file formats, beside them, which knows memory and tensor alone. selftest, which
+ * nobody here imports, is above all; the references in double, op.reference, are for it alone.
  */
 final class ArchitectureTest {
   private static final String ROOT = "dev.gatun.";
@@ -46,7 +47,8 @@ final class ArchitectureTest {
           Map.entry("data", aboveModel("hf")),
           Map.entry("report", aboveModel()),
           Map.entry(
-              "train", aboveModel("hf", "preference", "optim", "checkpoint", "data", "report")));
+              "train", aboveModel("hf", "preference", "optim", "checkpoint", "data", "report")),
+          Map.entry("selftest", aboveModel("hf", "preference", "optim", "train")));
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()
@@ -100,13 +102,29 @@ final class ArchitectureTest {
     SlicesRuleDefinition.slices().matching(ROOT + "(*)..").should().beFreeOfCycles().check(CLASSES);
   }
 
-  /** What is above the ops speaks of tensors, not of memory. */
+  /** What an op is held to is not what it is made of. */
+  @Test
+  void referencesAreForTheSelfTest() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackages(ROOT + "op.reference..", ROOT + "selftest..")
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage(ROOT + "op.reference..")
+        .check(CLASSES);
+  }
+
+  /**
+   * What is above the ops speaks of tensors, not of memory; but for the self-test, which looks at
+   * the bytes around them.
+   */
   @Test
   void rawMemoryStaysBelowTheOps() {
     noClasses()
         .that()
         .resideOutsideOfPackages(
-            Stream.of("bindings", "memory", "tensor", "backend", "op", "checkpoint", "hf")
+            Stream.of(
+                    "bindings", "memory", "tensor", "backend", "op", "checkpoint", "hf", "selftest")
                 .map(name -> ROOT + name + "..")
                 .toArray(String[]::new))
         .should()

@@ -88,6 +88,7 @@ public final class Main {
     add(spec, "init", InitCommand.spec());
     add(spec, "demo", demo());
     add(spec, "doctor", DoctorCommand.spec());
+    add(spec, "selftest", SelfTestCommand.spec());
     return spec;
   }
 

@@ -169,6 +169,34 @@ class CommandsTest {
   }
 
   @Test
+  void theSelfTestPassesAndNamesEveryOp() throws IOException {
+    Cli cli = Cli.run("selftest", "--device", "cpu", "--quick");
+    assertEquals(ExitCode.OK, cli.exit(), cli.out());
+    for (String name :
+        List.of("matmul", "rmsnorm_backward", "attention_forward", "adamw", "gpt2 sft weights")) {
+      for (String dtype : List.of("f32", "bf16")) {
+        assertTrue(
+            cli.out().lines().anyMatch(line -> line.matches(name + " +" + dtype + " .* pass")),
+            cli.out());
+      }
+    }
+    assertTrue(cli.out().lines().toList().getLast().endsWith("s: all pass"), cli.out());
+
+    Cli json = Cli.run("selftest", "--device", "cpu", "--quick", "--json");
+    JsonNode report = new ObjectMapper().readTree(json.out());
+    assertTrue(report.get("passed").asBoolean());
+    long rows = cli.out().lines().filter(line -> line.endsWith("  pass")).count();
+    assertEquals(rows, report.get("results").size());
+  }
+
+  @Test
+  void theSelfTestOfAnAbsentDeviceIsNoPass() {
+    Cli cli = Cli.run("selftest", "--device", "cuda:1");
+    assertEquals(ExitCode.BACKEND, cli.exit());
+    assertEquals("", cli.out());
+  }
+
+  @Test
   void cudaIsNotReplacedByAnotherDevice() {
     refused(
         ExitCode.BACKEND,

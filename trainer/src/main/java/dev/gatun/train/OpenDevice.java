@@ -12,7 +12,7 @@ import java.util.List;
  */
 public record OpenDevice(Backend backend, String reason) {
   /** Lines for the user: what computes, why, and what it has to say. */
-  List<String> notes() {
+  public List<String> notes() {
     List<String> notes = new ArrayList<>();
     notes.add("backend: " + backend.description());
     if (!reason.isEmpty()) {

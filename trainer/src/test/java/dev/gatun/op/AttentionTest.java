@@ -3,23 +3,17 @@ package dev.gatun.op;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import dev.gatun.op.reference.AttentionReference;
+import dev.gatun.selftest.AttentionContract;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
-import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 final class AttentionTest {
-  /** Two pairs that share their prompts, one answer of one token, and a cached decoding step. */
-  private static final int[] MIXED = {
-    0, 9, 0, 9, 9, 4, 9, 11, 13, 1, 20, 1, 14, 37, 21, 37, 51, 5, 58, 42, 57, 1, 100, 70
-  };
-
   @BackendTest
   void bothPassesOfHeadSizesAndOptions(BackendCase backendCase) {
     for (int headDim : new int[] {8, 16, 24, 64, 72, 128, 256}) {
       try (TestDevice device = TestDevice.open(backendCase)) {
-        check(device, MIXED, 58, 170, 4, 2, headDim, new AttentionOptions(0.25f, 0, 0));
+        AttentionContract.mixed(device, 4, 2, headDim, new AttentionOptions(0.25f, 0, 0));
       }
     }
     for (AttentionOptions options :
@@ -31,7 +25,7 @@ final class AttentionTest {
         }) {
       for (int kvHeads : new int[] {1, 3, 6}) {
         try (TestDevice device = TestDevice.open(backendCase)) {
-          check(device, MIXED, 58, 170, 6, kvHeads, 16, options);
+          AttentionContract.mixed(device, 6, kvHeads, 16, options);
         }
       }
     }
@@ -42,7 +36,7 @@ final class AttentionTest {
   void lengthsAroundBlocks(BackendCase backendCase) {
     for (int length : new int[] {1, 2, 15, 16, 17, 47, 48, 49, 63, 64, 65, 127, 129, 193}) {
       try (TestDevice device = TestDevice.open(backendCase)) {
-        check(
+        AttentionContract.check(
             device,
             new int[] {0, length, 0, length},
             length,
@@ -60,84 +54,9 @@ final class AttentionTest {
     int[] segments = {0, 150, 0, 150, 150, 61, 150, 161, 211, 90, 311, 90};
     TestDevice.sameBitsWhateverTheThreads(
         backendCase,
-        device -> check(device, segments, 301, 401, 8, 2, 32, new AttentionOptions(0.2f, 0, 0)));
-  }
-
-  private static void check(
-      TestDevice device,
-      int[] fields,
-      int tokens,
-      int keyRows,
-      int heads,
-      int kvHeads,
-      int headDim,
-      AttentionOptions options) {
-    AttentionReference reference =
-        new AttentionReference(
-            fields, heads, kvHeads, headDim, options.scale(), options.softcap(), options.window());
-    Segments segments = segments(device, fields);
-    DType dtype = device.dtype();
-    long width = (long) heads * headDim;
-    Tensor q = device.stridedNormal("q", dtype, 0, 3, tokens, heads, headDim);
-    Tensor k = device.normal("k", dtype, keyRows, kvHeads, headDim);
-    Tensor v = device.normal("v", dtype, keyRows, kvHeads, headDim);
-    // Rows outside the segments stay what they are: zero here, as in the reference.
-    Tensor out = device.given("out", dtype, new double[tokens * heads * headDim], tokens, width);
-    Tensor lse = device.given("lse", DType.F32, new double[tokens * heads], tokens, heads);
-    Attention.forward(device.backend(), out, lse, q, k, v, segments, options);
-    double[] qs = device.values(q);
-    double[] ks = device.values(k);
-    double[] vs = device.values(v);
-    AttentionReference.Output expected = reference.forward(qs, ks, vs);
-    double largestV = TestDevice.largest(vs);
-    // A score is a sum of headDim products, which Cauchy and Schwarz bound with their magnitudes;
-    // its absolute error is the relative one of its exponential.
-    double score = options.scale() * longest(qs, headDim) * longest(ks, headDim);
-    double scoreRoundings = (headDim + 4) * score;
-    device.assertClose(lse, expected.lse(), scoreRoundings + keyRows + 16, 1);
-    device.assertClose(out, expected.out(), scoreRoundings + keyRows + 16, largestV);
-
-    Tensor dOut = device.normal("dOut", dtype, tokens, width);
-    Tensor dQ = device.strided("dQ", dtype, 1, 1, tokens, heads, headDim);
-    Tensor dK = device.output("dK", dtype, keyRows, kvHeads, headDim);
-    Tensor dV = device.output("dV", dtype, keyRows, kvHeads, headDim);
-    device.set(dQ, new double[tokens * heads * headDim]);
-    device.set(dK, new double[keyRows * kvHeads * headDim]);
-    device.set(dV, new double[keyRows * kvHeads * headDim]);
-    double[] dOuts = device.values(dOut);
-    Attention.backward(device.backend(), dQ, dK, dV, dOut, out, lse, q, k, v, segments, options);
-    AttentionReference.Gradients d = reference.backward(dOuts, qs, ks, vs);
-    // dS = p (dOut . v - dOut . out): sums of headDim products; out carries its storage rounding,
-    // which in units of f32's is the quotient of the roundoffs.
-    double storage = TestDevice.roundoff(dtype) / TestDevice.F32_ROUNDOFF;
-    double dP = longest(dOuts, headDim) * longest(vs, headDim);
-    double dS = options.scale() * dP * (headDim + 16 + storage + 2 * scoreRoundings);
-    // The p of a query sum to 1, those of a key to what dV is when every dOut is 1.
-    double[] ones = new double[dOuts.length];
-    Arrays.fill(ones, 1);
-    double[] p = reference.backward(ones, qs, ks, vs).dV();
-    int group = heads / kvHeads;
-    double roundings = group * tokens + 16 + scoreRoundings;
-    device.assertClose(dQ, d.dQ(), 1, dS * TestDevice.largest(ks));
-    device.assertClose(dK, d.dK(), 1, scaled(p, (dS + group * tokens) * TestDevice.largest(qs)));
-    device.assertClose(dV, d.dV(), roundings, scaled(p, TestDevice.largest(dOuts)));
-  }
-
-  /** Euclidean length of the longest row of {@code dim} elements. */
-  private static double longest(double[] values, int dim) {
-    double longest = 0;
-    for (int row = 0; row < values.length; row += dim) {
-      double squares = 0;
-      for (int i = row; i < row + dim; i++) {
-        squares += values[i] * values[i];
-      }
-      longest = Math.max(longest, Math.sqrt(squares));
-    }
-    return longest;
-  }
-
-  private static double[] scaled(double[] values, double factor) {
-    return Arrays.stream(values).map(value -> value * factor).toArray();
+        device ->
+            AttentionContract.check(
+                device, segments, 301, 401, 8, 2, 32, new AttentionOptions(0.2f, 0, 0)));
   }
 
   @Test

@@ -5,25 +5,20 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.backend.NativeException;
+import dev.gatun.selftest.EmbeddingContract;
+import dev.gatun.selftest.EmbeddingContract.Positions;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import org.junit.jupiter.api.Test;
 
 final class EmbeddingTest {
-  private static final int VOCAB = 11;
-  private static final int POSITIONS = 7;
-
-  private static int[] integers(TestDevice device, int count, int bound) {
-    return device.random().ints(count, 0, bound).toArray();
-  }
-
   @BackendTest
   void bothPassesOfAllSizes(BackendCase backendCase) {
     for (int hidden : Sizes.ROW) {
       for (int tokens : Sizes.ROWS) {
-        for (boolean positional : new boolean[] {false, true}) {
+        for (Positions positions : Positions.values()) {
           try (TestDevice device = TestDevice.open(backendCase)) {
-            check(device, tokens, hidden, positional, 1.7f);
+            EmbeddingContract.check(device, tokens, hidden, positions, 1.7f);
           }
         }
       }
@@ -32,51 +27,8 @@ final class EmbeddingTest {
 
   @BackendTest
   void sameBitsWhateverTheThreads(BackendCase backendCase) {
-    TestDevice.sameBitsWhateverTheThreads(backendCase, device -> check(device, 509, 259, true, 1));
-  }
-
-  private static void check(
-      TestDevice device, int tokens, int hidden, boolean positional, float scale) {
-    int[] ids = integers(device, tokens, VOCAB);
-    int[] positions = integers(device, tokens, POSITIONS);
-    Tensor tokenIds = device.given("tokenIds", ids);
-    Tensor positionIds = device.given("positions", positions);
-    Tensor table = device.normal("table", device.dtype(), VOCAB, hidden);
-    Tensor positionTable =
-        positional ? device.normal("positions", device.dtype(), POSITIONS, hidden) : null;
-    Tensor y = device.output("y", device.dtype(), tokens, hidden);
-    Embedding.forward(device.backend(), y, table, positionTable, tokenIds, positionIds, scale);
-
-    double[] tables = device.values(table);
-    double[] positionTables =
-        positionTable == null ? new double[POSITIONS * hidden] : device.values(positionTable);
-    double[] expected = new double[tokens * hidden];
-    for (int i = 0; i < expected.length; i++) {
-      int t = i / hidden;
-      expected[i] = scale * tables[ids[t] * hidden + i % hidden];
-      expected[i] += positionTables[positions[t] * hidden + i % hidden];
-    }
-    device.assertClose(y, expected, 2, 16); // One product and one sum; normal values below 5.
-
-    Tensor dY = device.normal("dY", device.dtype(), tokens, hidden);
-    Tensor dTable = device.normal("dTable", DType.F32, VOCAB, hidden);
-    Tensor dPositionTable =
-        positional ? device.normal("dPositionTable", DType.F32, POSITIONS, hidden) : null;
-    double[] dYs = device.values(dY);
-    double[] expectedDTable = device.values(dTable);
-    double[] expectedDPositions =
-        dPositionTable == null ? new double[POSITIONS * hidden] : device.values(dPositionTable);
-    for (int i = 0; i < dYs.length; i++) {
-      expectedDTable[ids[i / hidden] * hidden + i % hidden] += scale * dYs[i];
-      expectedDPositions[positions[i / hidden] * hidden + i % hidden] += dYs[i];
-    }
-    Embedding.backward(device.backend(), dTable, dPositionTable, dY, tokenIds, positionIds, scale);
-    // At most `tokens` products and additions to one element.
-    double magnitude = (tokens + 1) * 5 * scale;
-    device.assertClose(dTable, expectedDTable, 2 * tokens, magnitude);
-    if (dPositionTable != null) {
-      device.assertClose(dPositionTable, expectedDPositions, 2 * tokens, magnitude);
-    }
+    TestDevice.sameBitsWhateverTheThreads(
+        backendCase, device -> EmbeddingContract.check(device, 509, 259, Positions.LEARNED, 1));
   }
 
   @Test

@@ -1,50 +1,28 @@
 package dev.gatun.op;
 
+import static dev.gatun.selftest.PreferenceContract.FIRST;
+import static dev.gatun.selftest.PreferenceContract.PAIRS;
+import static dev.gatun.selftest.PreferenceContract.options;
+import static dev.gatun.selftest.PreferenceContract.reference;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.gatun.op.reference.PreferenceReference;
+import dev.gatun.selftest.PreferenceContract;
+import dev.gatun.selftest.PreferenceContract.Inputs;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 final class PreferenceTest {
-  /** First prediction of the pairs, which are a chunk of a batch. */
-  private static final int FIRST = 3;
-
-  /** Lengths of chosen and rejected answers: equal, longer, shorter, 1, empty. */
-  private static final int[] LENGTHS = {4, 4, 7, 3, 2, 9, 1, 1, 5, 0, 1, 6, 3, 3};
-
-  private static final int PAIRS = LENGTHS.length / 2;
-
   /** A device, whatever its storage type: log-probabilities are f32. */
   private static List<BackendCase> backends() {
     return BackendCase.all().stream().filter(c -> c.dtype() == DType.F32).toList();
-  }
-
-  private static PreferenceReference reference(PreferenceLoss loss, String divergence) {
-    boolean smooths =
-        switch (loss) {
-          case SIGMOID, EXO_PAIR, ROBUST, AOT, AOT_UNPAIRED -> true;
-          default -> false;
-        };
-    return new PreferenceReference(
-        loss.name().toLowerCase(Locale.ROOT),
-        (float) 0.3,
-        smooths ? (float) 0.1 : 0,
-        (float) 0.5,
-        (float) 0.4,
-        divergence,
-        (float) 0.7,
-        1,
-        false,
-        false);
   }
 
   @ParameterizedTest
@@ -131,73 +109,8 @@ final class PreferenceTest {
   private static void check(
       BackendCase backendCase, PreferenceLoss loss, PreferenceReference reference) {
     try (TestDevice device = TestDevice.open(backendCase)) {
-      Inputs in = new Inputs(device);
-      Tensor lossOut = device.output("loss", DType.F32, PAIRS);
-      Tensor sums = device.output("sums", DType.F32, PAIRS, 4);
-      Tensor dLogProb = device.given("dLogProb", DType.F32, in.untouched(), in.predictions);
-      Preference.forward(
-          device.backend(),
-          lossOut,
-          sums,
-          dLogProb,
-          in.logProb,
-          in.reference,
-          in.logSumSquare,
-          in.answerBegin,
-          in.groupBegin,
-          in.pairScale,
-          in.sftScale,
-          options(loss, 1, reference));
-
-      double[] logProb = device.values(in.logProb);
-      double[] weights = reference.weights(logProb, in.batch);
-      double[] expectedSums = new double[4 * PAIRS];
-      for (int p = 0; p < PAIRS; p++) {
-        System.arraycopy(reference.sums(logProb, in.batch, p), 0, expectedSums, 4 * p, 4);
-      }
-      // Sums and losses are made in double and rounded once; inputs are exact.
-      device.assertClose(sums, expectedSums, 0, 0);
-      double[] expected = reference.losses(logProb, in.batch, weights);
-      device.assertClose(lossOut, expected, 1e-3, 1 + TestDevice.largest(expected));
-
-      double[] expectedD = in.untouched();
-      double[] moved = logProb.clone();
-      double step = 1e-5;
-      for (int n = FIRST; n < in.predictions - 1; n++) {
-        moved[n] = logProb[n] + step;
-        double above = reference.total(moved, in.batch, weights);
-        moved[n] = logProb[n] - step;
-        double below = reference.total(moved, in.batch, weights);
-        moved[n] = logProb[n];
-        expectedD[n] = (above - below) / (2 * step);
-      }
-      // A central difference: step^2 / 6 third derivatives (below 1 here) and 2^-53 losses / step.
-      double difference =
-          1e-9 + 1e-10 * TestDevice.largest(expected) + 1e-9 * TestDevice.largest(expectedD);
-      device.assertClose(dLogProb, expectedD, difference / TestDevice.F32_ROUNDOFF, 1);
+      PreferenceContract.check(device, loss, reference);
     }
-  }
-
-  private static PreferenceOptions options(
-      PreferenceLoss loss, float weight, PreferenceReference r) {
-    PreferenceDivergence divergence =
-        switch (r.divergence()) {
-          case "forward_kl" -> PreferenceDivergence.FORWARD_KL;
-          case "js_divergence" -> PreferenceDivergence.JS;
-          case "alpha_divergence" -> PreferenceDivergence.ALPHA;
-          default -> PreferenceDivergence.REVERSE_KL;
-        };
-    return new PreferenceOptions(
-        List.of(new PreferenceOptions.WeightedLoss(loss, weight)),
-        (float) r.beta(),
-        (float) r.labelSmoothing(),
-        (float) r.discopopTau(),
-        (float) r.simpoGamma(),
-        divergence,
-        (float) r.alpha(),
-        (float) r.ldAlpha(),
-        r.useWeighting(),
-        r.referenceFree());
   }
 
   /** Several losses are their weighted sum. */
@@ -313,59 +226,6 @@ final class PreferenceTest {
                   IllegalArgumentException.class,
                   () -> run(device, in, loss, in.logProb, options(PreferenceLoss.SIGMOID, 1, r)))
               .getMessage());
-    }
-  }
-
-  /** Random inputs of {@link #LENGTHS}, with predictions of other pairs around them. */
-  private static final class Inputs {
-    final int predictions;
-    final Tensor logProb;
-    final Tensor reference;
-    final Tensor logSumSquare;
-    final Tensor answerBegin;
-    final Tensor groupBegin;
-    final Tensor pairScale;
-    final Tensor sftScale;
-    final PreferenceReference.Batch batch;
-
-    Inputs(TestDevice device) {
-      int[] begin = new int[LENGTHS.length + 1];
-      begin[0] = FIRST;
-      for (int a = 0; a < LENGTHS.length; a++) {
-        begin[a + 1] = begin[a] + LENGTHS[a];
-      }
-      predictions = begin[LENGTHS.length] + 1;
-      int[] groups = {0, 4, 4, PAIRS};
-      logProb = logProbs(device, "logProb", predictions);
-      reference = logProbs(device, "reference", predictions);
-      logSumSquare = logProbs(device, "logSumSquare", predictions);
-      answerBegin = device.given("answerBegin", begin);
-      groupBegin = device.given("groupBegin", groups);
-      pairScale =
-          device.given(
-              "pairScale", DType.F32, device.random().doubles(PAIRS, 0.1, 1).toArray(), PAIRS);
-      sftScale =
-          device.given(
-              "sftScale", DType.F32, device.random().doubles(PAIRS, 0.1, 1).toArray(), PAIRS);
-      batch =
-          new PreferenceReference.Batch(
-              device.values(reference),
-              device.values(logSumSquare),
-              begin,
-              groups,
-              device.values(pairScale),
-              device.values(sftScale));
-    }
-
-    private static Tensor logProbs(TestDevice device, String name, int count) {
-      return device.given(name, DType.F32, device.random().doubles(count, -2, 0).toArray(), count);
-    }
-
-    /** Gradients that stand for those of other pairs. */
-    double[] untouched() {
-      double[] values = new double[predictions];
-      Arrays.fill(values, 7);
-      return values;
     }
   }
 }

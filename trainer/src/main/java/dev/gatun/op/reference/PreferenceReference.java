@@ -7,7 +7,7 @@ import java.util.stream.IntStream;
 
 /**
  * The preference losses as TRL's DPOTrainer writes them, from log-probs per prediction; one loss of
- * weight 1. Gradients are left to differences of {@link #total}.
+ * weight 1. Gradients are differences of {@link #total}.
  *
  * @param loss TRL's name; {@code simpo} as its CPOTrainer
  * @param divergence TRL's name
@@ -23,6 +23,9 @@ public record PreferenceReference(
     double ldAlpha,
     boolean useWeighting,
     boolean referenceFree) {
+
+  /** Step of {@link #gradient}. */
+  private static final double STEP = 1e-5;
 
   /** The arrays of a batch, as {@code Preference.forward} has them. */
   public record Batch(
@@ -40,6 +43,24 @@ public record PreferenceReference(
   /** Sum of the losses of all pairs; {@code weights} are WPO's, constants to a gradient. */
   public double total(double[] logProb, Batch batch, double[] weights) {
     return Arrays.stream(losses(logProb, batch, weights)).sum();
+  }
+
+  /**
+   * Derivatives of {@link #total} by the log-probs of predictions {@code [begin, end)}, as central
+   * differences; 0 elsewhere.
+   */
+  public double[] gradient(double[] logProb, Batch batch, double[] weights, int begin, int end) {
+    double[] gradient = new double[logProb.length];
+    double[] moved = logProb.clone();
+    for (int n = begin; n < end; n++) {
+      moved[n] = logProb[n] + STEP;
+      double above = total(moved, batch, weights);
+      moved[n] = logProb[n] - STEP;
+      double below = total(moved, batch, weights);
+      moved[n] = logProb[n];
+      gradient[n] = (above - below) / (2 * STEP);
+    }
+    return gradient;
   }
 
   /** WPO's weight of each pair: the product over its answers of exp(mean(logp - log sum p^2)). */

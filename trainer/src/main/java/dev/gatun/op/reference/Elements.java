@@ -1,14 +1,15 @@
-package dev.gatun.op;
+package dev.gatun.op.reference;
 
 import dev.gatun.tensor.DType;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /** Reads and writes single elements; rounds to nearest, ties to even. */
-final class Elements {
+public final class Elements {
   private Elements() {}
 
-  static double get(MemorySegment memory, long at, DType dtype) {
+  /** The element that begins at byte {@code at}. */
+  public static double get(MemorySegment memory, long at, DType dtype) {
     return switch (dtype) {
       case F32 -> memory.get(ValueLayout.JAVA_FLOAT_UNALIGNED, at);
       case BF16 -> Float.intBitsToFloat(memory.get(ValueLayout.JAVA_SHORT_UNALIGNED, at) << 16);
@@ -18,7 +19,8 @@ final class Elements {
     };
   }
 
-  static void put(MemorySegment memory, long at, DType dtype, double value) {
+  /** Writes a value, rounded to the type. */
+  public static void put(MemorySegment memory, long at, DType dtype, double value) {
     switch (dtype) {
       case F32 -> memory.set(ValueLayout.JAVA_FLOAT_UNALIGNED, at, (float) value);
       case BF16 -> memory.set(ValueLayout.JAVA_SHORT_UNALIGNED, at, bf16((float) value));
@@ -29,11 +31,14 @@ final class Elements {
     }
   }
 
-  /** The value of a type that is nearest. */
-  static double round(double value, DType dtype) {
-    return dtype == DType.BF16
-        ? Float.intBitsToFloat(bf16((float) value) << 16)
-        : (double) (float) value;
+  /** The value of a floating-point type that is nearest, ties to even. */
+  public static double round(double value, DType dtype) {
+    return switch (dtype) {
+      case F32 -> (float) value;
+      case BF16 -> Float.intBitsToFloat(bf16((float) value) << 16);
+      case F16 -> Float.float16ToFloat(Float.floatToFloat16((float) value));
+      case I32, U16 -> throw new IllegalArgumentException(dtype + " does not round");
+    };
   }
 
   private static short bf16(float value) {

@@ -27,4 +27,11 @@ public final class LinearReference {
     }
     return t;
   }
+
+  /** Adds the rows of {@code a [rows, sums.length]} to {@code sums}. */
+  public static void addColumnSums(double[] sums, double[] a) {
+    for (int i = 0; i < a.length; i++) {
+      sums[i % sums.length] += a[i];
+    }
+  }
 }

@@ -34,6 +34,15 @@ public final class LogProbReference {
     return entropy;
   }
 
+  /** Index of the largest, the first of equals. */
+  public static int argmax(double[] z) {
+    int argmax = 0;
+    for (int j = 1; j < z.length; j++) {
+      argmax = z[j] > z[argmax] ? j : argmax;
+    }
+    return argmax;
+  }
+
   public static double logSumSquare(double[] z) {
     double lse = logSumExp(z);
     double sum = 0;

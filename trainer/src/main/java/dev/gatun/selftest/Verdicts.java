@@ -65,7 +65,8 @@ final class Verdicts implements Judge {
                     row,
                     dtype,
                     verdict.forms.size(),
-                    verdict.error,
+                    // Nothing could be compared: not an error of 0.
+                    verdict.worst.isEmpty() ? Double.POSITIVE_INFINITY : verdict.error,
                     verdict.worst,
                     verdict.findings)));
     return results;

@@ -130,6 +130,7 @@ final class SelfTestTest {
       SelfTestResult mix =
           results.stream().filter(result -> !result.passed()).findFirst().orElseThrow();
       assertTrue(mix.findings().getFirst().contains("GATUN_FAILED"), mix.toString());
+      assertEquals(Double.POSITIVE_INFINITY, mix.error(), "nothing was compared");
     }
   }
 

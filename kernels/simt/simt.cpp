@@ -18,6 +18,8 @@
 #ifdef GATUN_TSAN
 extern "C" void __tsan_acquire(void *);
 extern "C" void __tsan_release(void *);
+extern "C" void AnnotateIgnoreWritesBegin(const char *file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char *file, int line);
 #endif
 
 namespace gatun::simt {
@@ -158,8 +160,15 @@ class Stacks {
 
 void *allocate_shared(size_t bytes, size_t alignment) {
   void *memory = nullptr;
-  if (posix_memalign(&memory, std::max<size_t>(alignment, 128), std::max<size_t>(bytes, 1)) != 0) throw std::bad_alloc();
-  std::memset(memory, kPoison, bytes);
+#ifdef GATUN_TSAN
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__); /* the first lane that comes allocates for all: not a write of its own */
+#endif
+  const int error = posix_memalign(&memory, std::max<size_t>(alignment, 128), std::max<size_t>(bytes, 1));
+  if (error == 0) std::memset(memory, kPoison, bytes);
+#ifdef GATUN_TSAN
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+#endif
+  if (error != 0) throw std::bad_alloc();
   return memory;
 }
 

@@ -10,7 +10,7 @@ namespace gatun::GATUN_ISA {
  *   embedding_backward                  16 bytes per token and 128 KiB of counts
  *   gradnorm                            one double per block, 7 KiB
  *   attention_backward                  one float per token and head, of which there are at most kMostHeads
- *   preference                          one PairState, 64 bytes, per pair, and what its sorting takes, 32 bytes per pair
+ *   preference                          one PairState, 64 bytes, per pair
  */
 int64_t workspace_bytes(int64_t rows, int64_t columns) {
   constexpr int64_t kMostHeads = 256;
@@ -18,7 +18,7 @@ int64_t workspace_bytes(int64_t rows, int64_t columns) {
   if (columns < 1) columns = 1;
   const int64_t partial_sums = 2 * partial_floats(columns) * int64_t{sizeof(float)};
   const int64_t per_head = rows * (columns < kMostHeads ? columns : kMostHeads) * int64_t{sizeof(float)};
-  const int64_t bytes = 256 * 1024 + partial_sums + per_head + 96 * rows;
+  const int64_t bytes = 256 * 1024 + partial_sums + per_head + 64 * rows;
   return (bytes + 63) / 64 * 64;
 }
 
@@ -36,6 +36,9 @@ const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION,
                                     .gelu_backward = gelu_backward,
                                     .gather_forward = gather_forward,
                                     .gather_backward = gather_backward,
+                                    .logprob_forward = logprob_forward,
+                                    .logprob_backward = logprob_backward,
+                                    .preference = preference,
                                     .gradnorm = gradnorm,
                                     .adamw = adamw,
                                     .rmsprop = rmsprop,

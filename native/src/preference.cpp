@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "guard.h"
+#include "preference_checks.h"
 #include "preference_math.h"
 #include "rows.h"
 
@@ -123,41 +124,6 @@ void add_rank_losses(PairState *pairs, int64_t begin, int64_t end, int loss, dou
   }
 }
 
-void check_range(const char *name, double value, double least, double most, const char *expected) {
-  if (!(value >= least && value <= most)) invalid("%s is %g, expected %s", name, value, expected);
-}
-
-void check_options(const gatun_preference_options &options) {
-  if (options.num_losses < 1 || options.num_losses > GATUN_MAX_LOSSES) {
-    invalid("num_losses is %d, expected 1 to %d", options.num_losses, GATUN_MAX_LOSSES);
-  }
-  if (!(options.beta > 0) || std::isinf(options.beta)) invalid("beta is %g, expected a finite number above 0", static_cast<double>(options.beta));
-  if (options.f_divergence < GATUN_REVERSE_KL || options.f_divergence > GATUN_ALPHA_DIVERGENCE) {
-    invalid("f_divergence is %d, expected 0 to 3", options.f_divergence);
-  }
-  const double e = options.label_smoothing;
-  check_range("label_smoothing", e, 0, 1, "0 to 1");
-  check_range("ld_alpha", options.ld_alpha, 0, 1, "0 to 1; 1 for plain sums");
-  for (int k = 0; k < options.num_losses; ++k) {
-    const int loss = options.losses[k];
-    if (loss < GATUN_LOSS_SIGMOID || loss > GATUN_LOSS_SIMPO) invalid("losses[%d] is %d, expected 0 to 15", k, loss);
-    if (!std::isfinite(options.loss_weights[k])) {
-      invalid("loss_weights[%d] is %g, expected a finite number", k, static_cast<double>(options.loss_weights[k]));
-    }
-    if (loss == GATUN_LOSS_EXO_PAIR && !(e > 0 && e < 1)) invalid("label_smoothing is %g, expected above 0 and below 1 for exo_pair", e);
-    if (loss == GATUN_LOSS_ROBUST && !(e < 0.5)) invalid("label_smoothing is %g, expected below 0.5 for robust", e);
-    if (loss == GATUN_LOSS_DISCOPOP && !(options.discopop_tau > 0)) {
-      invalid("discopop_tau is %g, expected above 0", static_cast<double>(options.discopop_tau));
-    }
-    if (options.f_divergence != GATUN_REVERSE_KL && loss != GATUN_LOSS_SFT && !loss_has_divergence(loss)) {
-      invalid("f_divergence is %d but losses[%d] is %d, which has none; expected 0 (reverse_kl)", options.f_divergence, k, loss);
-    }
-    if (options.use_weighting != 0 && (loss_sorts(loss) || loss == GATUN_LOSS_SFT)) {
-      invalid("use_weighting is set but losses[%d] is %d, which is not a loss of single pairs; expected no aot, aot_unpaired or sft", k, loss);
-    }
-  }
-}
-
 }  // namespace
 
 int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log_prob, const float *reference_log_prob, const float *log_sum_square,
@@ -171,13 +137,8 @@ int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log
     check_options(options);
     if (pairs == 0) return;
 
-    bool reads_reference = false, sorts = false;
-    double sft_weight = 0;
-    for (int k = 0; k < options.num_losses; ++k) {
-      reads_reference = reads_reference || (loss_reads_reference(options.losses[k]) && options.reference_free == 0);
-      sorts = sorts || loss_sorts(options.losses[k]);
-      if (options.losses[k] == GATUN_LOSS_SFT) sft_weight += options.loss_weights[k];
-    }
+    const Needs needs = needs_of(options);
+    const double sft_weight = needs.sft_weight;
     check_pointer("loss", loss);
     check_pointer("sums", sums);
     check_pointer("answer_begin", answer_begin);
@@ -187,11 +148,11 @@ int32_t preference(float *loss, float *sums, float *d_log_prob, const float *log
     if (answer_begin[2 * pairs] > 0) {
       check_pointer("d_log_prob", d_log_prob);
       check_pointer("log_prob", log_prob);
-      if (reads_reference) check_pointer("reference_log_prob", reference_log_prob);
+      if (needs.reference) check_pointer("reference_log_prob", reference_log_prob);
       if (options.use_weighting != 0) check_pointer("log_sum_square", log_sum_square);
     }
     if (sft_weight != 0) check_pointer("sft_scale", sft_scale);
-    if (sorts) {
+    if (needs.groups) {
       check_pointer("group_begin", group_begin);
       check_begins("group_begin", group_begin, groups);
       if (group_begin[0] != 0) invalid("group_begin[0] is %d, expected 0", group_begin[0]);

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "testing.h"
 
@@ -10,8 +12,16 @@ struct Case {
   float softcap;
   double spread;
 };
-const Case kCases[] = {{1, 1, 0, 0, 3},    {3, 2, 1, 0, 3},       {5, 17, 0, 0, 20},     {4, 63, 1, 30, 60},     {3, 2048, 0, 0, 5},
-                       {2, 2049, 7, 0, 9}, {7, 6151, 0, 50, 100}, {9, 12289, 2, 0, 400}, {30, 4099, 0, 0, 0.001}};
+const Case kCases[] = {{1, 1, 0, 0, 3},    {3, 2, 1, 0, 3},       {5, 17, 0, 0, 20},     {4, 63, 1, 30, 60},      {3, 2048, 0, 0, 5},
+                       {2, 2049, 7, 0, 9}, {7, 6151, 0, 50, 100}, {9, 12289, 2, 0, 400}, {12, 4099, 0, 0, 0.001}, {2, 50257, 0, 0, 12}};
+
+std::vector<Case> cases() {
+  std::vector<Case> all(std::begin(kCases), std::end(kCases));
+  if constexpr (kDetectsRaces) {
+    for (Case &c : all) c.rows = std::min<int64_t>(c.rows, 2);
+  }
+  return all;
+}
 
 /** Rows have 0, 1 or 2 predictions in turn, as padding, an answer's token and the last prompt token have. */
 struct Inputs {
@@ -51,7 +61,7 @@ struct Inputs {
 };
 
 TEST(logprob_forward_is_right_in_every_output) {
-  for (const Case &c : kCases) {
+  for (const Case &c : cases()) {
     Inputs in(c);
     const int64_t predictions = in.begin.back();
     on_every_table(
@@ -94,7 +104,7 @@ TEST(logprob_forward_is_right_in_every_output) {
 
 TEST(logprob_backward_is_right_and_may_overwrite_the_logits) {
   for (const int32_t dtype : kDtypes) {
-    for (const Case &c : kCases) {
+    for (const Case &c : cases()) {
       Inputs in(c);
       // In place, rows must have the same number of bytes, so bf16 rows are twice as long.
       const int64_t in_place_stride = dtype == GATUN_F32 ? in.stride : 2 * in.stride;
@@ -199,11 +209,14 @@ TEST(logprob_refuses_bad_arguments) {
   const int32_t begin[] = {0, 1, 2}, falling[] = {0, 2, 1}, negative[] = {-1, 1, 2}, targets[] = {0, 4};
   for (const Table &table : tables()) {
     const gatun_kernels &k = *table.kernels;
-    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr),
-                  "targets[1] is 4, expected 0 to 3");
-    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, falling, targets, 2, 4, 4, 0, nullptr), "prediction_begin[2] is 1");
-    CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, negative, targets, 2, 4, 4, 0, nullptr),
-                  "prediction_begin[0] is -1");
+    if constexpr (kChecksIndices) {
+      CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 4, 4, 0, nullptr),
+                    "targets[1] is 4, expected 0 to 3");
+      CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, falling, targets, 2, 4, 4, 0, nullptr),
+                    "prediction_begin[2] is 1");
+      CHECK_INVALID(k.logprob_forward(x, x, nullptr, nullptr, nullptr, nullptr, x, negative, targets, 2, 4, 4, 0, nullptr),
+                    "prediction_begin[0] is -1");
+    }
     CHECK_INVALID(k.logprob_forward(x, nullptr, nullptr, nullptr, nullptr, nullptr, x, begin, targets, 2, 8, 8, 0, nullptr), "lse is NULL");
     CHECK_INVALID(k.logprob_backward(x, x, x, x, begin, targets, 2, 8, 8, 8, 0, GATUN_BF16, nullptr),
                   "d_logits is logits with rows of 16 bytes, expected");

@@ -34,7 +34,7 @@ gatun_preference_options options_for(int loss) {
 }
 
 struct Batch {
-  explicit Batch(uint64_t seed, int64_t num_pairs = 7) : pairs(num_pairs) {
+  explicit Batch(uint64_t seed, int64_t num_pairs = kDetectsRaces ? 2 : 7) : pairs(num_pairs) {
     Random random(seed);
     answer_begin.push_back(0);
     for (int64_t answer = 0; answer < 2 * pairs; ++answer) answer_begin.push_back(answer_begin.back() + 1 + random.below(5));
@@ -428,8 +428,10 @@ TEST(preference_refuses_what_it_cannot_mean) {
     CHECK_INVALID(status(with(GATUN_LOSS_DISCOPOP, [](Options &o) { o.discopop_tau = 0; }), reference, groups), "discopop_tau");
     CHECK_INVALID(status(with(GATUN_LOSS_NCA_PAIR, [](Options &o) { o.f_divergence = 1; }), reference, groups), "which has none");
     CHECK_INVALID(status(with(GATUN_LOSS_AOT, [](Options &o) { o.use_weighting = 1; }), reference, groups), "use_weighting");
-    const int32_t short_groups[] = {0, 2, 5};
-    CHECK_INVALID(status(options_for(GATUN_LOSS_AOT), reference, short_groups), "group_begin[2] is 5, expected 7");
+    if constexpr (kChecksIndices) {
+      const int32_t short_groups[] = {0, 2, 5};
+      CHECK_INVALID(status(options_for(GATUN_LOSS_AOT), reference, short_groups), "group_begin[2] is 5, expected 7");
+    }
   }
 }
 

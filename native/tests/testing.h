@@ -168,6 +168,13 @@ struct Table {
   const gatun_kernels *kernels;
 };
 
+/** To the race detector every lane of a kernel is a thread, half a millisecond each: tests should take few blocks. */
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kDetectsRaces = true;
+#else
+constexpr bool kDetectsRaces = false;
+#endif
+
 #if defined(GATUN_TEST_SIMT)
 /** Indices in device memory are not looked at before they are used. */
 constexpr bool kChecksIndices = false;
@@ -176,6 +183,8 @@ inline std::vector<Table> tables() {
   return {{"simt", gatun_simt_kernels()}};
 }
 inline void set_threads(int32_t) {}
+/** A second run shows whether results depend on the order in which blocks happen to run; the race detector needs none. */
+constexpr int kMaxThreads = kDetectsRaces ? 1 : 2;
 inline const char *last_error() {
   return gatun_device_last_error();
 }
@@ -191,6 +200,7 @@ inline std::vector<Table> tables() {
   }
   return found;
 }
+constexpr int kMaxThreads = 4;
 inline void set_threads(int32_t threads) {
   gatun_cpu_set_threads(threads);
 }
@@ -216,7 +226,7 @@ void on_every_table(const Run &run, const Check &check) {
     check(first);
     for (size_t i = 0; i < first.size(); ++i) CHECK(first[i].intact(), "%s: output %zu is written beyond its ends", table.name.c_str(), i);
     if (failures() != before) std::fprintf(stderr, "  with table %s\n", table.name.c_str());
-    for (int threads = 2; threads <= 4; ++threads) {
+    for (int threads = 2; threads <= kMaxThreads; ++threads) {
       set_threads(threads);
       const std::vector<Array> again = run(*table.kernels);
       for (size_t i = 0; i < first.size(); ++i) {

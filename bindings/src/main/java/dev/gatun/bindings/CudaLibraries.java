@@ -96,7 +96,11 @@ public final class CudaLibraries {
       loaded =
           switch (provider) {
             case DEVICE -> loadDevice(cudaHome);
-            case SIMT -> new Loaded(provider, loadKernels(provider), Map.of());
+            case SIMT -> {
+              // As for the CPU library: threads that wait must not spin.
+              ProcessEnvironment.setDefault("OMP_WAIT_POLICY", "passive");
+              yield new Loaded(provider, loadKernels(provider), Map.of());
+            }
           };
     }
     if (loaded.provider() != provider) {

@@ -1,5 +1,6 @@
 package dev.gatun.cli;
 
+import dev.gatun.backend.AttentionImplementation;
 import dev.gatun.cli.Flag.Group;
 import dev.gatun.data.OnBadRow;
 import dev.gatun.data.SamplingStrategy;
@@ -395,6 +396,14 @@ final class Flags {
             "Where to compute: auto, cpu, cuda or cuda:N.",
             Flag.named(Device::fromName),
             B::device),
+        Flag.one(
+            "attn_implementation",
+            Group.DEVICE,
+            "NAME",
+            "Who computes attention: auto (the faster, measured once), gatun (any GPU, any model) or"
+                + " cudnn (bf16 on sm_90 and sm_100).",
+            Flag.choice(AttentionImplementation.class),
+            B::attnImplementation),
         Flag.one(
             "threads",
             Group.DEVICE,

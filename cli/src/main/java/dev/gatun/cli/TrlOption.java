@@ -59,7 +59,6 @@ record TrlOption(String name, Set<String> accepted, String reason) {
           never("lora_alpha", NO_ADAPTERS),
           never("lora_dropout", NO_ADAPTERS),
           never("lora_target_modules", NO_ADAPTERS),
-          never("attn_implementation", "there is one attention, and it is exact; remove it"),
           never("optim_args", "use momentum, rmsprop_alpha or rmsprop_epsilon"),
           never("lr_scheduler_kwargs", "the schedules have no parameters but warm-up; remove it"),
           never("gradient_checkpointing_kwargs", "there is one way to recompute; remove it"),

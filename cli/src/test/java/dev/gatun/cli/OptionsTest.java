@@ -230,7 +230,7 @@ class OptionsTest {
         "--padding_free false  | padding_free: got false, only true is possible",
         "--lora_r 8            | lora_r: is not an option here: adapters",
         "--report_to wandb     | report_to: got wandb, only none is possible",
-        "--attn_implementation sdpa | attn_implementation: is not an option here",
+        "--attn_implementation sdpa | attn_implementation: got sdpa, expected one of auto, gatun, cudnn",
         "--rpo_alpha 1         | use loss_type sigmoid sft with loss_weights",
         "stray                 | stray",
         "--discopop_tau 0.1    | discopop_tau: has no effect here: only loss_type discopop reads"

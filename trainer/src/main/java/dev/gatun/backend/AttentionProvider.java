@@ -15,6 +15,9 @@ public interface AttentionProvider {
   /** The word that chooses it: {@code gatun}. */
   String name();
 
+  /** Tells that calls with these segments come next; enqueues what they need on the device. */
+  default void prepare(int[] hostSegments) {}
+
   /**
    * Attends.
    *

@@ -82,8 +82,16 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
   /** The kernel table on this device. */
   Kernels kernels();
 
-  /** Who computes attention. */
+  /** Who computes attention: the device's own kernels until {@link #planAttention} chooses. */
   AttentionProvider attention();
+
+  /**
+   * Chooses who computes the attention of a run, and reserves what that takes.
+   *
+   * @return the choice and its reason, for people
+   * @throws CudnnUnsupportedException if the one that was asked for cannot
+   */
+  String planAttention(AttentionImplementation implementation, AttentionRun run);
 
   /**
    * Makes the workspace of kernels suffice for every call with at most these extents. It lives as

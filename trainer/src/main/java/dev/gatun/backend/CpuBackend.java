@@ -198,6 +198,15 @@ public final class CpuBackend implements Backend {
   }
 
   @Override
+  public String planAttention(AttentionImplementation implementation, AttentionRun run) {
+    if (implementation == AttentionImplementation.CUDNN) {
+      throw new CudnnUnsupportedException(
+          "cuDNN computes on GPUs, the device is cpu; expected auto or gatun");
+    }
+    return attention.name();
+  }
+
+  @Override
   public void reserveWorkspace(long rows, long columns) {
     workspace.reserve(kernels.workspaceBytes(rows, columns));
   }

@@ -39,7 +39,7 @@ public final class CudaBackend implements Backend {
   private final PinnedRing ring;
   private final CublasLtMatmul matmul;
   private final Kernels kernels;
-  private final AttentionProvider attention;
+  private final CudaAttention attention;
   private final Workspace workspace = new Workspace("workspace", this::allocate);
   private final Workspace biasScratch = new Workspace("bias in f32", this::allocate);
   private final Map<String, MemorySegment> rangeNames = new HashMap<>();
@@ -71,7 +71,7 @@ public final class CudaBackend implements Backend {
         CudaRuntime.cudaStreamCreateWithFlags(pointer, CudaRuntime.cudaStreamNonBlocking()));
     stream = pointer.get(ValueLayout.ADDRESS, 0);
     kernels = new Kernels(Kernels.table("cuda", table), workspace, stream, CudaStatus::advice);
-    attention = new KernelAttention(kernels);
+    attention = new CudaAttention(this, stream, device, options, kernels, this::warn);
     ring = new PinnedRing(stream, PINNED_BLOCK_BYTES);
     matmul =
         new CublasLtMatmul(
@@ -413,6 +413,12 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
+  public String planAttention(AttentionImplementation implementation, AttentionRun run) {
+    bindThread();
+    return attention.plan(implementation, run);
+  }
+
+  @Override
   public void reserveWorkspace(long rows, long columns) {
     workspace.reserve(kernels.workspaceBytes(rows, columns));
   }
@@ -449,6 +455,7 @@ public final class CudaBackend implements Backend {
     }
     open = false;
     bindThread();
+    attention.close();
     matmul.close();
     workspace.close();
     biasScratch.close();

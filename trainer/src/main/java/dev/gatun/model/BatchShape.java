@@ -3,13 +3,21 @@ package dev.gatun.model;
 /**
  * The counts that decide how much memory a batch takes.
  *
+ * @param longestKeys most keys that a query may see
  * @param chunkRows prediction rows of the largest chunk that the head makes logits for at a time
  */
 public record BatchShape(
-    int tokens, int keyRows, int rows, int predictions, int sequences, int answers, int chunkRows) {
+    int tokens,
+    int keyRows,
+    int rows,
+    int predictions,
+    int sequences,
+    int answers,
+    int longestKeys,
+    int chunkRows) {
 
   /** The shape of nothing: neutral in {@link #max}. */
-  public static final BatchShape EMPTY = new BatchShape(0, 0, 0, 0, 0, 0, 0);
+  public static final BatchShape EMPTY = new BatchShape(0, 0, 0, 0, 0, 0, 0, 0);
 
   public static BatchShape of(PackedBatch batch, int chunkRows) {
     return new BatchShape(
@@ -19,6 +27,7 @@ public record BatchShape(
         batch.numPredictions(),
         batch.numSequences(),
         batch.answerBegin().length - 1,
+        batch.longestKeys(),
         chunkRows);
   }
 
@@ -31,6 +40,7 @@ public record BatchShape(
         Math.max(predictions, other.predictions),
         Math.max(sequences, other.sequences),
         Math.max(answers, other.answers),
+        Math.max(longestKeys, other.longestKeys),
         Math.max(chunkRows, other.chunkRows));
   }
 }

@@ -107,7 +107,8 @@ public final class Generator {
       Slab planner = Slab.planner();
       DeviceBatch.plan(
           planner,
-          new BatchShape(promptTokens, rows, prompts.size(), 0, 0, prompts.size(), prompts.size()));
+          new BatchShape(
+              promptTokens, rows, prompts.size(), 0, 0, prompts.size(), longest, prompts.size()));
       new Pass(planner, promptTokens, prompts.size());
       scratch = backend.allocate("generation", planner.highWaterBytes());
       backend.reserveWorkspace(

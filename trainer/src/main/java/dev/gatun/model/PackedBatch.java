@@ -126,6 +126,15 @@ public record PackedBatch(
     return segments.length / 4;
   }
 
+  /** Keys of the segment that has most. */
+  public int longestKeys() {
+    int longest = 0;
+    for (int i = 3; i < segments.length; i += 4) {
+      longest = Math.max(longest, segments[i]);
+    }
+    return longest;
+  }
+
   /** Predictions of the sequence; for answers with a prompt, its answer tokens. */
   public int predictionsOf(int sequence) {
     return answerBegin[(sequence + 1) * answersPerSequence]

@@ -80,6 +80,7 @@ public final class Segments {
         dim("fields", FIELDS));
     Segments segments = new Segments(fields.clone(), table);
     backend.upload(table, segments.fields);
+    backend.attention().prepare(segments.fields);
     return segments;
   }
 

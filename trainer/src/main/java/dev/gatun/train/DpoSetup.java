@@ -61,6 +61,9 @@ record DpoSetup(
             ? Activations.Policy.RECOMPUTE
             : Activations.Policy.KEEP;
 
+    DType dtype = Policy.dtype(config.precision());
+    String attention =
+        TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
     Policy policy =
         new Policy(
             backend,
@@ -74,7 +77,6 @@ record DpoSetup(
             ? Reference.open(config, backend, source, data, policy, decoder, chunkRows, schedule)
             : null;
 
-    DType dtype = Policy.dtype(config.precision());
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
     if (reference != null) {
@@ -86,6 +88,7 @@ record DpoSetup(
 
     List<String> notes = new ArrayList<>();
     notes.addAll(device.notes());
+    notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.add("reference: " + (reference == null ? "none" : reference.description()));

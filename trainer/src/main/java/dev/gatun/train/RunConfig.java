@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.AttentionImplementation;
 import dev.gatun.data.SamplingStrategy;
 import dev.gatun.report.EffectiveConfig;
 import java.io.IOException;
@@ -27,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param gradientCheckpointing recompute a layer's activations in the backward pass
  * @param bf16 store weights and activations in bf16, with exact f32 master weights
  * @param device where to compute
+ * @param attnImplementation who computes attention
  * @param threads CPU threads; 0: all cores
  * @param cudaHome folder to look for NVIDIA's libraries in first; null: the usual places
  * @param tf32 f32 matrix products on a GPU may round their operands to TF32
@@ -51,6 +53,7 @@ public record RunConfig(
     boolean gradientCheckpointing,
     boolean bf16,
     Device device,
+    AttentionImplementation attnImplementation,
     int threads,
     @Nullable Path cudaHome,
     boolean tf32,
@@ -64,6 +67,7 @@ public record RunConfig(
   public RunConfig {
     Objects.requireNonNull(outputDir, "outputDir");
     Objects.requireNonNull(device, "device");
+    Objects.requireNonNull(attnImplementation, "attnImplementation");
     Check.that("max_steps", maxSteps == -1 || maxSteps >= 1, maxSteps, "at least 1, or -1");
     Check.positive("num_train_epochs", numTrainEpochs);
     Check.acts(
@@ -93,6 +97,11 @@ public record RunConfig(
         saveSteps != DEFAULT_SAVE_STEPS,
         saveStrategy == SaveStrategy.STEPS,
         "only save_strategy steps reads it, not %s; remove one of them".formatted(saveStrategy));
+    Check.acts(
+        "attn_implementation",
+        attnImplementation == AttentionImplementation.CUDNN,
+        device.type() != Device.Type.CPU,
+        "cuDNN computes on GPUs, not on device cpu; choose auto or gatun");
     Check.that("threads", threads >= 0, threads, "at least 1, or 0 for all cores");
     Check.acts(
         "threads",

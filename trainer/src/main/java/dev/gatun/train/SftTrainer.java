@@ -63,6 +63,8 @@ public final class SftTrainer implements AutoCloseable {
         config.run().gradientCheckpointing()
             ? Activations.Policy.RECOMPUTE
             : Activations.Policy.KEEP;
+    String attention =
+        TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
     Policy policy =
         new Policy(
             backend,
@@ -80,6 +82,7 @@ public final class SftTrainer implements AutoCloseable {
 
     List<String> notes = new ArrayList<>();
     notes.addAll(device.notes());
+    notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes()).describe());

@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.AttentionImplementation;
 import dev.gatun.data.OnBadRow;
 import dev.gatun.data.SamplingStrategy;
 import dev.gatun.data.TruncationMode;
@@ -49,6 +50,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private boolean gradientCheckpointing;
   private boolean bf16;
   private Device device = Device.AUTO;
+  private AttentionImplementation attnImplementation = AttentionImplementation.AUTO;
   private int threads;
   private @Nullable Path cudaHome;
   private boolean tf32;
@@ -251,6 +253,12 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     return self();
   }
 
+  /** Who computes attention. */
+  public final B attnImplementation(AttentionImplementation value) {
+    attnImplementation = value;
+    return self();
+  }
+
   public final B threads(int value) {
     threads = value;
     return self();
@@ -334,6 +342,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
         gradientCheckpointing,
         bf16,
         device,
+        attnImplementation,
         threads,
         cudaHome,
         tf32,

@@ -1,6 +1,8 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.AttentionRun;
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.CudnnUnsupportedException;
 import dev.gatun.data.SampleOrder;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
@@ -116,6 +118,48 @@ final class TrainingSetup implements AutoCloseable {
             Math.max(config.vocabSize(), 2 * config.intermediateSize()),
             Math.max(config.hiddenSize(), config.numHeads() * config.headDim()));
     backend.reserveWorkspace(Math.max(shape.keyRows(), shape.predictions()), columns);
+  }
+
+  /**
+   * Chooses who computes attention.
+   *
+   * @param dtype of activations
+   * @param shape large enough for every pack
+   * @return a line for the user
+   */
+  static String planAttention(
+      Backend backend, RunConfig run, ModelConfig config, DType dtype, BatchShape shape) {
+    int heads = config.numHeads();
+    int width = (heads + 2 * config.numKeyValueHeads()) * config.headDim();
+    int window =
+        config.slidingWindows().stream()
+            .filter(keys -> keys > 0 && keys < shape.longestKeys())
+            .min(Integer::compare)
+            .orElse(0);
+    try {
+      return "attention: "
+          + backend.planAttention(
+              run.attnImplementation(),
+              new AttentionRun(
+                  dtype,
+                  heads,
+                  config.numKeyValueHeads(),
+                  config.headDim(),
+                  config.qkNorm() ? heads * config.headDim() : width,
+                  width,
+                  config.attentionScale(),
+                  config.attentionLogitSoftcap(),
+                  window,
+                  shape.answers(),
+                  shape.longestKeys(),
+                  shape.tokens(),
+                  shape.keyRows()));
+    } catch (CudnnUnsupportedException e) {
+      throw new ConfigException(
+          "attn_implementation",
+          "%s cannot be had: %s; choose auto or gatun"
+              .formatted(run.attnImplementation(), e.getMessage()));
+    }
   }
 
   Backend backend() {

@@ -1,7 +1,7 @@
 /*
  * master.h: how optimizers read and write weights.
  *   f32             the weight itself
- *   bf16            the weight, rounded to nearest even when written
+ *   bf16            the weight, rounded to nearest even when written, or stochastically
  *   bf16 + remainder  the exact f32 master, whose bits are (weight << 16) + (int16_t)remainder; weight is the master rounded to nearest,
  *                   ties away from zero
  */
@@ -10,6 +10,9 @@
 
 #include "guard.h"
 #include "packs.h"
+
+#define GATUN_HOST_DEVICE __host__ __device__
+#include "moments.h"
 
 namespace gatun::GATUN_ISA {
 
@@ -36,6 +39,37 @@ struct PlainWeights {
   template <int N>
   __device__ __forceinline__ void store(int64_t at, const float (&w)[N]) const {
     store_raw<N>(weight + at, pack<T, N>(w));
+  }
+};
+
+/** bf16 without remainders, rounded stochastically. */
+struct StochasticWeights {
+  bf16 *weight;
+  uint64_t seed;
+
+  template <int N>
+  using Loaded = Raw<bf16, N>;
+
+  bool whole() const { return aligned<kMasterPack>(weight); }
+  template <int N>
+  __device__ __forceinline__ Loaded<N> load(int64_t at) const {
+    return load_raw<N>(weight + at);
+  }
+  template <int N>
+  __device__ __forceinline__ void masters(float (&w)[N], const Loaded<N> &loaded) const {
+    unpack<bf16, N>(w, loaded);
+  }
+  /** Whole packs begin at multiples of kMasterPack, so that one hash serves a pack. */
+  template <int N>
+  __device__ __forceinline__ void store(int64_t at, const float (&w)[N]) const {
+    static_assert(N == 1 || N == kMasterPack);
+    const uint64_t random = rounding_bits(seed, at);
+    uint32_t word[(N + 1) / 2] = {};
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      word[i / 2] |= static_cast<uint32_t>(round_stochastically(__float_as_uint(w[i]), random, at + i)) << (i % 2 * 16);
+    }
+    store_raw<N>(weight + at, raw_of<Raw<bf16, N>>(word));
   }
 };
 
@@ -79,12 +113,15 @@ struct SplitWeights {
   }
 };
 
-/** Calls body with the weights that dtype and remainder say. */
+/** Calls body with the weights that dtype, remainder and rounding_seed say. */
 template <class Body>
-void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &body) {
+void with_weights(void *weight, uint16_t *remainder, uint64_t rounding_seed, int32_t dtype, const Body &body) {
   with_dtype(dtype, [&]<class T>(T) {
     using Stored = std::conditional_t<sizeof(T) == 2, exact_bf16, T>;
-    if (remainder == nullptr) {
+    if (rounding_seed != 0) {
+      check_stochastic(remainder, dtype);
+      if constexpr (sizeof(T) == 2) body(StochasticWeights{static_cast<bf16 *>(weight), rounding_seed});
+    } else if (remainder == nullptr) {
       body(PlainWeights<Stored>{static_cast<Stored *>(weight)});
     } else if constexpr (sizeof(T) == 2) {
       body(SplitWeights{static_cast<bf16 *>(weight), remainder});
@@ -92,6 +129,11 @@ void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &
       invalid("remainder is given with dtype 0 (f32), expected NULL: a remainder completes bf16 weights only");
     }
   });
+}
+
+template <class Body>
+void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &body) {
+  with_weights(weight, remainder, 0, dtype, body);
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -32,6 +32,10 @@ template <>
 struct RawOf<2> {
   using type = uint16_t;
 };
+template <>
+struct RawOf<1> {
+  using type = uint8_t;
+};
 
 /** The bits of N elements of type T. */
 template <class T, int N>

@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a row changes meaning or place. */
-#define GATUN_ABI_VERSION 2
+#define GATUN_ABI_VERSION 3
 
 enum gatun_dtype { GATUN_F32 = 0, GATUN_BF16 = 1, GATUN_F16 = 2 /* only as a source or destination of cast */ };
 
@@ -69,6 +69,9 @@ enum gatun_loss {
 enum gatun_f_divergence { GATUN_REVERSE_KL = 0, GATUN_FORWARD_KL = 1, GATUN_JS_DIVERGENCE = 2, GATUN_ALPHA_DIVERGENCE = 3 };
 
 #define GATUN_MAX_LOSSES 16
+
+/* Elements that share a scale in adamw_8bit. */
+#define GATUN_MOMENT_BLOCK 256
 
 /* What `preference` computes; formulas in docs/losses.md. Passed by pointer to host memory. */
 struct gatun_preference_options {
@@ -212,10 +215,20 @@ struct gatun_kernels {
   /* AdamW as torch.optim.AdamW: g = gradient * *gradient_scale; w *= 1 - learning_rate * weight_decay (first decay_count elements only);
    * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= learning_rate / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), correction = 1 -
    * b^step. weight [count] of dtype. remainder [count] [opt, with bf16]: together with the weight the exact f32 master value, whose bits are (weight
-   * << 16) + (int16_t)remainder; weight is the master rounded to nearest, ties away from zero. gradient_scale: device memory. */
+   * << 16) + (int16_t)remainder; weight is the master rounded to nearest, ties away from zero. gradient_scale: device memory.
+   * rounding_seed: 0, or, with bf16 and no remainder, the weight is rounded stochastically: away from zero with the probability that is the part
+   * cut off, by bits of a hash of seed and index. The same seed gives the same bits; take another one each step. */
   int32_t (*adamw)(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient, const float *gradient_scale,
                    int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
-                   double correction1, double correction2, int32_t dtype, void *stream);
+                   double correction1, double correction2, uint64_t rounding_seed, int32_t dtype, void *stream);
+
+  /* AdamW with moments of 8 bits: the same formulas on decoded moments, which are then encoded again (Dettmers et al., arXiv 2110.02861: blocks of
+   * GATUN_MOMENT_BLOCK elements with one scale, dynamic tree codes; what a code means is in native/src/moments.h). first_moment, second_moment [count]
+   * codes, zeros at the start; first_scale, second_scale [ceil(count / GATUN_MOMENT_BLOCK)]. A second moment above zero is never encoded as zero. */
+  int32_t (*adamw_8bit)(void *weight, uint16_t *remainder, uint8_t *first_moment, uint8_t *second_moment, float *first_scale, float *second_scale,
+                        const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count, double learning_rate, double beta1,
+                        double beta2, double eps, double weight_decay, double correction1, double correction2, uint64_t rounding_seed, int32_t dtype,
+                        void *stream);
 
   /* RMSprop as torch.optim.RMSprop (not centered): g += weight_decay * w; v = alpha v + (1 - alpha) g^2; step = g / (sqrt(v) + eps);
    * buffer = momentum * buffer + step [opt: NULL when momentum is 0]; w -= learning_rate * step. */

@@ -14,13 +14,11 @@ namespace gatun::GATUN_ISA {
 
 int32_t adamw(void *weight, uint16_t *remainder, float *first_moment, float *second_moment, const float *gradient, const float *gradient_scale,
               int64_t count, int64_t decay_count, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
-              double correction1, double correction2, int32_t dtype, void *) {
+              double correction1, double correction2, uint64_t rounding_seed, int32_t dtype, void *) {
   return guarded("adamw", [&] {
     check_optimizer(weight, gradient, gradient_scale, count, decay_count);
-    if (!(correction1 > 0) || !(correction2 > 0)) {
-      invalid("correction1 is %g and correction2 is %g, expected 1 - beta^step, above 0", correction1, correction2);
-    }
-    with_weights(weight, remainder, dtype, [&](const auto weights) {
+    check_corrections(correction1, correction2);
+    with_weights(weight, remainder, rounding_seed, dtype, [&](const auto weights) {
       if (count == 0) return;
       check_pointer("first_moment", first_moment);
       check_pointer("second_moment", second_moment);

@@ -101,6 +101,19 @@ void check_optimizer(const void *weight, const float *gradient, const float *gra
   check_pointer("gradient_scale", gradient_scale);
 }
 
+void check_corrections(double correction1, double correction2) {
+  if (!(correction1 > 0) || !(correction2 > 0)) {
+    invalid("correction1 is %g and correction2 is %g, expected 1 - beta^step, above 0", correction1, correction2);
+  }
+}
+
+void check_stochastic(const void *remainder, int32_t dtype) {
+  if (dtype != GATUN_BF16 || remainder != nullptr) {
+    invalid("rounding_seed is given with dtype %d and %s remainder, expected dtype 1 (bf16) and none: other weights are not rounded", dtype,
+            remainder == nullptr ? "no" : "a");
+  }
+}
+
 void check_rope_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride) {
   check_extent("tokens", tokens);
   check_positive("heads", heads);

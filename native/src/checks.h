@@ -31,6 +31,10 @@ void check_begins(const char *name, const int32_t *begin, int64_t count);
 void check_both_or_neither(const char *a_name, const void *a, const char *b_name, const void *b);
 /** What adamw, rmsprop and sgd have in common. */
 void check_optimizer(const void *weight, const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count);
+/** 1 - beta^step of both moments is above 0. */
+void check_corrections(double correction1, double correction2);
+/** Stochastic rounding is of bf16 weights without remainders. */
+void check_stochastic(const void *remainder, int32_t dtype);
 /** The shape that rope's two passes have in common. */
 void check_rope_shape(int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t q_out_stride, int64_t q_stride, int64_t kv_stride);
 [[noreturn]] void invalid_dtype(const char *name, int32_t dtype, const char *expected);

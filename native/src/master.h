@@ -1,7 +1,7 @@
 /*
  * master.h: how optimizers read and write weights.
  *   f32             the weight itself
- *   bf16            the weight, rounded to nearest even when written
+ *   bf16            the weight, rounded to nearest even when written, or stochastically
  *   bf16 + remainder  the exact f32 master, whose bits are (weight << 16) + (int16_t)remainder; weight is the master rounded to nearest,
  *                   ties away from zero
  */
@@ -9,6 +9,7 @@
 #define GATUN_MASTER_H
 
 #include "guard.h"
+#include "moments.h"
 #include "simd.h"
 
 namespace gatun::GATUN_ISA {
@@ -26,6 +27,26 @@ struct PlainWeights {
   template <class Span>
   GATUN_INLINE void write(int64_t i, floats w, Span span) const {
     store(weight + i, w, span);
+  }
+};
+
+/** bf16 without remainders, rounded stochastically. */
+struct StochasticWeights {
+  bf16 *weight;
+  uint64_t seed;
+
+  static constexpr int kBytes = 2;
+  template <class Span>
+  GATUN_INLINE floats read(int64_t i, Span span) const {
+    return load(weight + i, span);
+  }
+  template <class Span>
+  GATUN_INLINE void write(int64_t i, floats w, Span span) const {
+    uint32_t bits[kLanes];
+    store_lanes(bits, bits_as<words>(w), Whole{});
+    for (int lane = 0; lane < lanes_of(span); ++lane) {
+      weight[i + lane].bits = round_stochastically(bits[lane], rounding_bits(seed, i + lane), i + lane);
+    }
   }
 };
 
@@ -48,11 +69,14 @@ struct SplitWeights {
   }
 };
 
-/** Calls body with the weights that dtype and remainder say. */
+/** Calls body with the weights that dtype, remainder and rounding_seed say. */
 template <class Body>
-void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &body) {
+void with_weights(void *weight, uint16_t *remainder, uint64_t rounding_seed, int32_t dtype, const Body &body) {
   with_dtype(dtype, [&]<class T>(T) {
-    if (remainder == nullptr) {
+    if (rounding_seed != 0) {
+      check_stochastic(remainder, dtype);
+      if constexpr (sizeof(T) == 2) body(StochasticWeights{static_cast<bf16 *>(weight), rounding_seed});
+    } else if (remainder == nullptr) {
       body(PlainWeights<T>{static_cast<T *>(weight)});
     } else if constexpr (sizeof(T) == 2) {
       body(SplitWeights{static_cast<bf16 *>(weight), remainder});
@@ -60,6 +84,11 @@ void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &
       invalid("remainder is given with dtype 0 (f32), expected NULL: a remainder completes bf16 weights only");
     }
   });
+}
+
+template <class Body>
+void with_weights(void *weight, uint16_t *remainder, int32_t dtype, const Body &body) {
+  with_weights(weight, remainder, 0, dtype, body);
 }
 
 }  // namespace gatun::GATUN_ISA

@@ -17,7 +17,7 @@
   ROW(rope_forward) ROW(rope_backward) ROW(attention_forward) ROW(attention_backward) \
   ROW(swiglu_forward) ROW(swiglu_backward) ROW(gelu_forward) ROW(gelu_backward) \
   ROW(gather_forward) ROW(gather_backward) ROW(logprob_forward) ROW(logprob_backward) \
-  ROW(preference) ROW(gradnorm) ROW(adamw) ROW(rmsprop) ROW(sgd) ROW(split_master) ROW(join_master)
+  ROW(preference) ROW(gradnorm) ROW(adamw) ROW(adamw_8bit) ROW(rmsprop) ROW(sgd) ROW(split_master) ROW(join_master)
 // clang-format on
 
 namespace gatun::GATUN_ISA {

@@ -62,6 +62,13 @@ struct Part {
   int count;
 };
 
+GATUN_INLINE int lanes_of(Whole) {
+  return kLanes;
+}
+GATUN_INLINE int lanes_of(Part part) {
+  return part.count;
+}
+
 /** Calls body(i, span) for vectors that cover [0, n). */
 template <class Body>
 GATUN_INLINE void for_vectors(int64_t n, const Body &body) {

@@ -1,4 +1,5 @@
 /* adamw, rmsprop, sgd against torch's formulas in double; split_master and join_master bit for bit. */
+#include <algorithm>
 #include <cmath>
 
 #include "testing.h"
@@ -82,7 +83,7 @@ TEST(adamw_steps_as_torch) {
       second.fill(0);
       for (int step = 1; step <= kSteps; ++step) {
         CHECK_OK(k.adamw(weights.weight.data(), weights.rest(), first.floats(), second.floats(), in.gradients[step - 1].floats(), &in.gradient_scale,
-                         count, decay_count, rate, b1, b2, eps, decay, 1 - std::pow(b1, step), 1 - std::pow(b2, step), weights.dtype(), nullptr));
+                         count, decay_count, rate, b1, b2, eps, decay, 1 - std::pow(b1, step), 1 - std::pow(b2, step), 0, weights.dtype(), nullptr));
       }
       CHECK(first.intact() && second.intact(), "moments are written beyond their ends");
       for (int64_t i = 0; i < count; ++i) {
@@ -90,6 +91,109 @@ TEST(adamw_steps_as_torch) {
         CHECK_NEAR(second[i], v[i], 1e-6 * v[i] + 1e-12, "second_moment", i);
       }
     });
+  }
+}
+
+/** The values of all codes with so many bits of magnitude, from the definition: decades of 2^p equal intervals, of which a code is the middle. */
+std::vector<double> code_values(int bits) {
+  std::vector<double> values = {0};
+  for (int p = 0; p < bits; ++p) {
+    for (int f = 0; f < 1 << p; ++f) values.push_back(std::pow(10.0, p - bits + 1) * (0.1 + 0.9 * (f + 0.5) / (1 << p)));
+  }
+  return values;
+}
+
+/** Half the width of the interval that a magnitude lies in; what is below all of them becomes 0 or, of second moments, the lowest. */
+double code_error(double magnitude, int bits) {
+  const double lowest = std::pow(10.0, -bits);
+  if (magnitude < lowest) return lowest * 10;
+  const int p = std::min(bits - 1, static_cast<int>(std::floor(std::log10(magnitude) + bits + 1e-9)));
+  return 0.45 * std::pow(10.0, p - bits + 1) / (1 << p);
+}
+
+TEST(adamw_8bit_steps_as_torch_from_the_moments_it_keeps) {
+  const std::vector<double> firsts = code_values(7), seconds = code_values(8);
+  const double rate = 1e-2, b1 = 0.9, b2 = 0.999, eps = 1e-8, decay = 0.1;
+  for (const int64_t count : {int64_t{1}, int64_t{255}, int64_t{256}, int64_t{257}, int64_t{5003}}) {
+    const int64_t decay_count = count / 3, blocks = (count + GATUN_MOMENT_BLOCK - 1) / GATUN_MOMENT_BLOCK;
+    for (const Storage storage : {Storage::kF32, Storage::kSplit}) {
+      Inputs in(count);
+      // Gradients of very different sizes, as layers have them, and a block that never had one.
+      for (Array &gradient : in.gradients) {
+        for (int64_t i = 0; i < count; ++i) gradient.set(i, i / GATUN_MOMENT_BLOCK == 2 ? 0 : gradient[i] * std::pow(10.0, -(i % 9)));
+      }
+      on_every_table(
+          [&](const gatun_kernels &k) {
+            Weights weights(storage, in.values, k);
+            // Codes are bytes: two to an element of these arrays.
+            Array first(GATUN_BF16, (count + 1) / 2), second(GATUN_BF16, (count + 1) / 2), m_scale(GATUN_F32, blocks), v_scale(GATUN_F32, blocks);
+            for (Array *zeros : {&first, &second, &m_scale, &v_scale}) zeros->fill(0);
+            auto *m_codes = static_cast<uint8_t *>(first.data()), *v_codes = static_cast<uint8_t *>(second.data());
+            std::vector<double> want(in.values.begin(), in.values.end());
+            for (int step = 1; step <= kSteps; ++step) {
+              std::vector<double> m(count), v(count);
+              for (int64_t i = 0; i < count; ++i) {
+                const int64_t block = i / GATUN_MOMENT_BLOCK;
+                const double g = in.gradients[step - 1][i] * in.gradient_scale;
+                m[i] = b1 * (m_codes[i] & 0x80 ? -1 : 1) * firsts[m_codes[i] & 0x7f] * m_scale[block] + (1 - b1) * g;
+                v[i] = b2 * seconds[v_codes[i]] * v_scale[block] + (1 - b2) * g * g;
+                if (i < decay_count) want[i] *= 1 - rate * decay;
+                want[i] -= rate / (1 - std::pow(b1, step)) * m[i] / (std::sqrt(v[i]) / std::sqrt(1 - std::pow(b2, step)) + eps);
+              }
+              CHECK_OK(k.adamw_8bit(weights.weight.data(), weights.rest(), m_codes, v_codes, m_scale.floats(), v_scale.floats(),
+                                    in.gradients[step - 1].floats(), &in.gradient_scale, count, decay_count, rate, b1, b2, eps, decay,
+                                    1 - std::pow(b1, step), 1 - std::pow(b2, step), 0, weights.dtype(), nullptr));
+              for (int64_t i = 0; i < count; ++i) {
+                const double m_unit = m_scale[i / GATUN_MOMENT_BLOCK], v_unit = v_scale[i / GATUN_MOMENT_BLOCK];
+                // An f32 rounding may move a number across the border of two intervals: 1.001.
+                if (m_unit > 0) {
+                  const double kept = (m_codes[i] & 0x80 ? -1 : 1) * firsts[m_codes[i] & 0x7f];
+                  CHECK_NEAR(kept, m[i] / m_unit, 1.001 * code_error(std::abs(m[i]) / m_unit, 7), "first_moment", i);
+                }
+                if (v_unit > 0) CHECK_NEAR(seconds[v_codes[i]], v[i] / v_unit, 1.001 * code_error(v[i] / v_unit, 8), "second_moment", i);
+                CHECK(v[i] == 0 || v_codes[i] != 0, "second_moment[%lld] is lost", static_cast<long long>(i));
+              }
+            }
+            CHECK(first.intact() && second.intact() && m_scale.intact() && v_scale.intact(), "moments are written beyond their ends");
+            const Array got = weights.master(k);
+            for (int64_t i = 0; i < count; ++i) CHECK_NEAR(got[i], want[i], tolerance(GATUN_F32, 1.5), "weight", i);
+            return std::vector<Array>{weights.master(k), first, second, m_scale, v_scale};
+          },
+          [](const std::vector<Array> &) {});
+    }
+  }
+}
+
+TEST(stochastic_rounding_is_unbiased_and_depends_on_seed_and_index_alone) {
+  const int64_t count = 40001;
+  const double share = 0.3;  // of the way from 1 to the next bf16
+  for (const Table &table : tables()) {
+    const auto rounded = [&](uint64_t seed, int64_t n) {
+      // One step from 1 to 1 + share: without moments or decay, w -= rate * sign(g).
+      Array weight(GATUN_BF16, n), first(GATUN_F32, n), second(GATUN_F32, n), gradient(GATUN_F32, n);
+      weight.fill(1);
+      first.fill(0);
+      second.fill(0);
+      gradient.fill(-1);
+      const float scale = 1;
+      CHECK_OK(table.kernels->adamw(weight.data(), nullptr, first.floats(), second.floats(), gradient.floats(), &scale, n, 0, share * 0x1p-7, 0, 0, 0,
+                                    0, 1, 1, seed, GATUN_BF16, nullptr));
+      CHECK(weight.intact(), "weights are written beyond their ends");
+      return weight;
+    };
+    const Array one = rounded(1, count), again = rounded(1, count), other = rounded(2, count), shorter = rounded(1, 1003);
+    int64_t up = 0, differ = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      CHECK(one[i] == 1 || one[i] == 1 + 0x1p-7, "weight[%lld] is %.9g", static_cast<long long>(i), one[i]);
+      up += one[i] != 1;
+      differ += one[i] != other[i];
+    }
+    // Five standard deviations of a binomial distribution.
+    const double deviation = std::sqrt(share * (1 - share) * count);
+    CHECK_NEAR(static_cast<double>(up), share * count, 5 * deviation, "rounded up", 0);
+    CHECK_NEAR(static_cast<double>(differ), 2 * share * (1 - share) * count, 5 * std::sqrt(0.42 * 0.58 * count), "rounded otherwise", 0);
+    CHECK(one.same_bits(again), "the same seed gives other bits");
+    for (int64_t i = 0; i < shorter.count(); ++i) CHECK(shorter[i] == one[i], "weight[%lld] depends on count", static_cast<long long>(i));
   }
 }
 
@@ -195,12 +299,19 @@ TEST(optimizers_refuse_bad_arguments) {
   uint16_t h[8] = {};
   for (const Table &table : tables()) {
     const gatun_kernels &k = *table.kernels;
-    CHECK_INVALID(k.adamw(x, h, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "a remainder completes bf16 weights only");
-    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 5, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr),
+    CHECK_INVALID(k.adamw(x, h, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 0, GATUN_F32, nullptr),
+                  "a remainder completes bf16 weights only");
+    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 5, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 0, GATUN_F32, nullptr),
                   "decay_count is 5, expected at most count, 4");
-    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0, 0.01, GATUN_F32, nullptr), "correction1 is 0");
-    CHECK_INVALID(k.adamw(x, nullptr, nullptr, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "first_moment is NULL");
-    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, nullptr, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, GATUN_F32, nullptr), "gradient_scale is NULL");
+    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0, 0.01, 0, GATUN_F32, nullptr), "correction1 is 0");
+    CHECK_INVALID(k.adamw(x, nullptr, nullptr, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 0, GATUN_F32, nullptr), "first_moment is NULL");
+    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, nullptr, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 0, GATUN_F32, nullptr), "gradient_scale is NULL");
+    CHECK_INVALID(k.adamw(x, h, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 7, GATUN_BF16, nullptr), "rounding_seed is given with dtype 1");
+    CHECK_INVALID(k.adamw(x, nullptr, x, x, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 7, GATUN_F32, nullptr),
+                  "rounding_seed is given with dtype 0");
+    auto *codes = reinterpret_cast<uint8_t *>(h);
+    CHECK_INVALID(k.adamw_8bit(x, nullptr, codes, codes, x, nullptr, x, x, 4, 4, 1, 0.9, 0.99, 1e-8, 0, 0.1, 0.01, 0, GATUN_F32, nullptr),
+                  "second_scale is NULL");
     CHECK_INVALID(k.rmsprop(x, nullptr, x, nullptr, x, x, 4, 4, 1, 0.99, 1e-8, 0.9, 0, GATUN_F32, nullptr), "momentum is 0.9 but buffer is NULL");
     CHECK_INVALID(k.sgd(x, nullptr, nullptr, x, x, 4, 4, 1, 0.9, 0, 1, GATUN_F32, nullptr), "momentum is 0.9 but buffer is NULL");
     CHECK_INVALID(k.split_master(x, h, x, 4, GATUN_F32, nullptr), "a remainder completes bf16 weights only");

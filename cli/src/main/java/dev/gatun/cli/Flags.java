@@ -316,6 +316,11 @@ final class Flags {
             "Momentum of SGD and RMSprop.",
             Flag::number,
             B::momentum),
+        Flag.toggle(
+            "bf16_stochastic_round",
+            Group.OPTIMIZER,
+            "Round bf16 weights at random, right on average, instead of keeping exact f32 masters.",
+            B::bf16StochasticRound),
         Flag.one(
             "output_dir",
             Group.RUN,

@@ -397,7 +397,8 @@ final class CublasLtMatmul implements AutoCloseable {
     return switch (dtype) {
       case F32 -> CublasLt.CUDA_R_32F();
       case BF16 -> CublasLt.CUDA_R_16BF();
-      case F16, I32, U16 -> throw new IllegalArgumentException("matmul: no products of " + dtype);
+      case F16, I32, U16, U8 ->
+          throw new IllegalArgumentException("matmul: no products of " + dtype);
     };
   }
 }

@@ -788,6 +788,7 @@ public final class Kernels {
       double weightDecay,
       double correction1,
       double correction2,
+      long roundingSeed,
       DType dtype) {
     check(
         "adamw",
@@ -808,6 +809,54 @@ public final class Kernels {
             weightDecay,
             correction1,
             correction2,
+            roundingSeed,
+            dtype.code(),
+            stream));
+  }
+
+  /** One step of AdamW on moments of 8 bits. */
+  public void adamw8bit(
+      Tensor weight,
+      @Nullable Tensor remainder,
+      Tensor firstMoment,
+      Tensor secondMoment,
+      Tensor firstScale,
+      Tensor secondScale,
+      Tensor gradient,
+      Tensor gradientScale,
+      long count,
+      long decayCount,
+      double learningRate,
+      double beta1,
+      double beta2,
+      double eps,
+      double weightDecay,
+      double correction1,
+      double correction2,
+      long roundingSeed,
+      DType dtype) {
+    check(
+        "adamw_8bit",
+        gatun_kernels.adamw_8bit.invoke(
+            gatun_kernels.adamw_8bit(table),
+            at(weight),
+            at(remainder),
+            at(firstMoment),
+            at(secondMoment),
+            at(firstScale),
+            at(secondScale),
+            at(gradient),
+            at(gradientScale),
+            count,
+            decayCount,
+            learningRate,
+            beta1,
+            beta2,
+            eps,
+            weightDecay,
+            correction1,
+            correction2,
+            roundingSeed,
             dtype.code(),
             stream));
   }

@@ -70,7 +70,7 @@ final class Operands {
         }
         yield values;
       }
-      case I32, U16 ->
+      case I32, U16, U8 ->
           throw new IllegalArgumentException(
               "download: %s, expected f32, bf16 or f16".formatted(src));
     };

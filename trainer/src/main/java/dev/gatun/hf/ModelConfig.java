@@ -184,7 +184,7 @@ public record ModelConfig(
       case F32 -> scale;
       case BF16 -> roundToBf16(scale);
       case F16 -> Float.float16ToFloat(Float.floatToFloat16(scale));
-      case I32, U16 ->
+      case I32, U16, U8 ->
           throw new IllegalArgumentException(
               "weights are " + weightType + ", expected f32, bf16 or f16");
     };

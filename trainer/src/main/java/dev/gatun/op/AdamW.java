@@ -63,6 +63,7 @@ public final class AdamW {
             step.weightDecay(),
             step.correction1(),
             step.correction2(),
+            step.roundingSeed(),
             weight.dtype());
   }
 }

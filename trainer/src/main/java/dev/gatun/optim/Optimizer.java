@@ -13,10 +13,12 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Updates the policy's slab from its gradient slab: gradient norm and clipping, then the rule of a
- * subclass. Holds the moments (f32, one slab each) and, for bf16 weights, the 16 low bits that make
- * them exact f32 master weights: plain bf16 steps at preference-training rates round to nothing.
+ * subclass. Holds the moments, one slab each, and, for bf16 weights, the 16 low bits that make them
+ * exact f32 master weights, unless they are rounded stochastically: plain bf16 steps at
+ * preference-training rates round to nothing.
  */
-public abstract sealed class Optimizer implements AutoCloseable permits AdamW, RmsProp, Sgd {
+public abstract sealed class Optimizer implements AutoCloseable
+    permits AdamW, AdamW8bit, RmsProp, Sgd {
   final Backend backend;
   final Parameters weights;
   final Parameters gradients;
@@ -25,11 +27,14 @@ public abstract sealed class Optimizer implements AutoCloseable permits AdamW, R
   private final Tensor normAndScale;
   private final List<Buffer> owned = new ArrayList<>();
 
-  Optimizer(Backend backend, Parameters weights, Parameters gradients) {
+  Optimizer(Backend backend, Parameters weights, Parameters gradients, Bf16Steps bf16Steps) {
     this.backend = backend;
     this.weights = weights;
     this.gradients = gradients;
-    this.remainder = weights.dtype() == DType.BF16 ? slab("weight remainder", DType.U16) : null;
+    this.remainder =
+        weights.dtype() == DType.BF16 && bf16Steps == Bf16Steps.EXACT
+            ? slab("weight remainder", DType.U16)
+            : null;
     this.normAndScale = tensor("gradient norm and scale", DType.F32, 2);
     this.gradientScale = normAndScale.view("gradient scale", 1, 1);
   }
@@ -74,7 +79,8 @@ public abstract sealed class Optimizer implements AutoCloseable permits AdamW, R
     return tensor(name, dtype, weights.layout().elementCount());
   }
 
-  private Tensor tensor(String name, DType dtype, long count) {
+  /** A tensor of zeros, owned by this optimizer. */
+  final Tensor tensor(String name, DType dtype, long count) {
     Buffer buffer = backend.allocate(name, Math.multiplyExact(count, dtype.sizeBytes()));
     owned.add(buffer);
     return new Tensor(name, dtype, new long[] {count}, buffer, 0);

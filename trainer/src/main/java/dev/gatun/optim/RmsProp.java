@@ -17,7 +17,7 @@ public final class RmsProp extends Optimizer {
   private final @Nullable Tensor momentum;
 
   public RmsProp(Backend backend, Parameters weights, Parameters gradients, Options options) {
-    super(backend, weights, gradients);
+    super(backend, weights, gradients, Bf16Steps.EXACT);
     this.options = options;
     this.squareAverage = slab("square average", DType.F32);
     this.momentum = options.momentum() == 0 ? null : slab("momentum", DType.F32);

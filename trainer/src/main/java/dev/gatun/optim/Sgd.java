@@ -17,7 +17,7 @@ public final class Sgd extends Optimizer {
   private boolean first = true;
 
   public Sgd(Backend backend, Parameters weights, Parameters gradients, Options options) {
-    super(backend, weights, gradients);
+    super(backend, weights, gradients, Bf16Steps.EXACT);
     this.options = options;
     this.momentum = options.momentum() == 0 ? null : slab("momentum", DType.F32);
   }

@@ -1,6 +1,7 @@
 package dev.gatun.selftest;
 
 import dev.gatun.op.AdamW;
+import dev.gatun.op.AdamW8bit;
 import dev.gatun.op.AdamWStep;
 import dev.gatun.op.GradNorm;
 import dev.gatun.op.Master;
@@ -12,6 +13,7 @@ import dev.gatun.op.SgdStep;
 import dev.gatun.op.reference.GradNormReference;
 import dev.gatun.op.reference.MasterReference;
 import dev.gatun.op.reference.MixReference;
+import dev.gatun.op.reference.MomentCodeReference;
 import dev.gatun.op.reference.OptimizerReference;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
@@ -53,6 +55,7 @@ public final class OptimizerContract {
         cases.add(
             new OpCase("[%d], %s".formatted(count, rule), bench -> fiveSteps(bench, count, rule)));
       }
+      cases.add(new OpCase("[%d], 8 bits".formatted(count), bench -> eightBit(bench, count)));
       cases.add(new OpCase("[%d]".formatted(count), bench -> masters(bench, count)));
       cases.add(new OpCase("[%d]".formatted(count), bench -> gradNorm(bench, count)));
       cases.add(new OpCase("[%d]".formatted(count), bench -> mix(bench, count)));
@@ -137,7 +140,8 @@ public final class OptimizerContract {
                   1e-8,
                   DECAY,
                   1 - Math.pow(0.9, step),
-                  1 - Math.pow(0.999, step)));
+                  1 - Math.pow(0.999, step),
+                  0));
       case RMSPROP, RMSPROP_MOMENTUM -> {
         double momentum = rule == Rule.RMSPROP ? 0 : 0.9;
         RmsProp.step(
@@ -164,6 +168,98 @@ public final class OptimizerContract {
             new SgdStep(LEARNING_RATE, momentum, DECAY, step == 1));
       }
     }
+  }
+
+  /** AdamW on moments of 8 bits, each step compared with one from the moments that were kept. */
+  public static void eightBit(Workbench bench, int count) {
+    bench.runs("adamw_8bit");
+    int scales = Math.toIntExact(AdamW8bit.scales(count));
+    Tensor exact = bench.normal("exact", DType.F32, count);
+    Tensor weight = bench.output("weight", bench.dtype(), count);
+    Tensor remainder =
+        bench.dtype() == DType.BF16 ? bench.output("remainder", DType.U16, count) : null;
+    Master.split(bench.backend(), weight, remainder, exact);
+    // Two bytes at a time are moved, so an even number; the last may be none of the moments.
+    int bytes = count + count % 2;
+    Tensor firstBytes = bench.given("first", DType.U8, new double[bytes], bytes);
+    Tensor secondBytes = bench.given("second", DType.U8, new double[bytes], bytes);
+    Tensor firstScale = bench.given("firstScale", DType.F32, new double[scales], scales);
+    Tensor secondScale = bench.given("secondScale", DType.F32, new double[scales], scales);
+    Tensor scale = bench.given("scale", DType.F32, new double[] {0.5}, 1);
+    Tensor gradient = bench.output("gradient", DType.F32, count);
+
+    double[] start = bench.values(exact);
+    OptimizerReference[] expected = new OptimizerReference[count];
+    Arrays.setAll(expected, i -> new OptimizerReference(start[i], 0, 0));
+    for (int step = 1; step <= 3; step++) {
+      bench.set(gradient, bench.normals(count));
+      double[] gradients = bench.values(gradient);
+      AdamW8bit.step(
+          bench.backend(),
+          weight,
+          remainder,
+          firstBytes.view("first", 0, count),
+          secondBytes.view("second", 0, count),
+          firstScale,
+          secondScale,
+          gradient,
+          scale,
+          count / 2,
+          new AdamWStep(
+              LEARNING_RATE,
+              0.9,
+              0.999,
+              1e-8,
+              DECAY,
+              1 - Math.pow(0.9, step),
+              1 - Math.pow(0.999, step),
+              0));
+      double[] largestFirst = new double[scales];
+      double[] largestSecond = new double[scales];
+      for (int i = 0; i < count; i++) {
+        double decay = i < count / 2 ? DECAY : 0;
+        expected[i].adamw(0.5 * gradients[i], LEARNING_RATE, 0.9, 0.999, 1e-8, decay, step);
+        int block = i / AdamW8bit.BLOCK;
+        largestFirst[block] = Math.max(largestFirst[block], Math.abs(expected[i].first));
+        largestSecond[block] = Math.max(largestSecond[block], expected[i].second);
+      }
+      Arrays.setAll(largestFirst, i -> MomentCodeReference.scale(largestFirst[i], 7));
+      Arrays.setAll(largestSecond, i -> MomentCodeReference.scale(largestSecond[i], 8));
+      bench.assertClose(firstScale, largestFirst, 16, largestFirst);
+      bench.assertClose(secondScale, largestSecond, 16, largestSecond);
+      double[] firstCodes = new double[bytes];
+      double[] secondCodes = new double[bytes];
+      for (int i = 0; i < count; i++) {
+        int block = i / AdamW8bit.BLOCK;
+        double m = expected[i].first / largestFirst[block];
+        double v = expected[i].second / largestSecond[block];
+        firstCodes[i] = MomentCodeReference.code(Math.abs(m), 7) + (m < 0 ? 128 : 0);
+        secondCodes[i] = Math.max(1, MomentCodeReference.code(v, 8));
+      }
+      // A rounding in f32 may move a number across the border of two codes.
+      double[] oneCode = new double[bytes];
+      Arrays.fill(oneCode, 0, count, 1);
+      bench.assertWithin(firstBytes, firstCodes, oneCode);
+      bench.assertWithin(secondBytes, secondCodes, oneCode);
+      double[] keptFirst = bench.values(firstBytes);
+      double[] keptSecond = bench.values(secondBytes);
+      double[] keptFirstScale = bench.values(firstScale);
+      double[] keptSecondScale = bench.values(secondScale);
+      for (int i = 0; i < count; i++) {
+        int block = i / AdamW8bit.BLOCK;
+        int code = (int) keptFirst[i];
+        expected[i].first =
+            (code >= 128 ? -1 : 1)
+                * MomentCodeReference.value(code % 128, 7)
+                * keptFirstScale[block];
+        expected[i].second =
+            MomentCodeReference.value((int) keptSecond[i], 8) * keptSecondScale[block];
+      }
+    }
+    Tensor joined = bench.output("joined", DType.F32, count);
+    Master.join(bench.backend(), joined, weight, remainder);
+    double[] weights = Arrays.stream(expected).mapToDouble(e -> e.weight).toArray();
+    bench.assertClose(joined, weights, ROUNDINGS, 8);
   }
 
   /** The split of masters and the way back, with remainders (bf16) and without: exact. */

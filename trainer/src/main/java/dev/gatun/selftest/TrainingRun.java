@@ -16,6 +16,7 @@ import dev.gatun.op.PreferenceDivergence;
 import dev.gatun.op.PreferenceLoss;
 import dev.gatun.op.PreferenceOptions;
 import dev.gatun.optim.AdamW;
+import dev.gatun.optim.Bf16Steps;
 import dev.gatun.preference.LikelihoodObjective;
 import dev.gatun.preference.PairObjective;
 import dev.gatun.preference.PairStatistics;
@@ -63,7 +64,7 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
    * usual one it divides each by its own size, so that an element that is all rounding error moves
    * as far as any other, and weights could not be compared.
    */
-  private static final AdamW.Options ADAMW = new AdamW.Options(0.9, 0.999, 1, 0.01);
+  private static final AdamW.Options ADAMW = new AdamW.Options(0.9, 0.999, 1, 0.01, Bf16Steps.EXACT, SEED);
 
   private static final NewModel LLAMA =
       new NewModel(Family.LLAMA, 64, 160, 2, 4, 2, null, 64, 10_000, false);

@@ -121,7 +121,7 @@ public class Workbench implements AutoCloseable {
       case F32 -> F32_ROUNDOFF;
       case BF16 -> 0x1p-8;
       case F16 -> 0x1p-11;
-      case I32, U16 -> throw new IllegalArgumentException(dtype + " does not round");
+      case I32, U16, U8 -> throw new IllegalArgumentException(dtype + " does not round");
     };
   }
 
@@ -245,6 +245,11 @@ public class Workbench implements AutoCloseable {
   /** Requires exactly these values. */
   public final void assertExact(Tensor actual, double[] expected) {
     compare(actual, expected, new double[expected.length]);
+  }
+
+  /** Requires values within these distances. */
+  public final void assertWithin(Tensor actual, double[] expected, double[] bounds) {
+    compare(actual, expected, bounds);
   }
 
   private void compare(Tensor actual, double[] expected, double[] bounds) {

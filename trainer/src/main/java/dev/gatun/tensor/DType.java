@@ -13,7 +13,9 @@ public enum DType {
   /** Signed 32-bit integers: token ids, positions, row numbers. Not a type of arithmetic. */
   I32(4, -1),
   /** 16 bits without a meaning of their own: the remainders of bf16 master weights. */
-  U16(2, -1);
+  U16(2, -1),
+  /** Codes of 8 bits: moments of an optimizer. */
+  U8(1, -1);
 
   private final int sizeBytes;
   private final int code;

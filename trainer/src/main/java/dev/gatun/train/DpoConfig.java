@@ -13,6 +13,7 @@ public record DpoConfig(
   static final double DEFAULT_LEARNING_RATE = 1e-6;
 
   public DpoConfig {
+    optimizer.check(run.bf16() ? Precision.BFLOAT16 : model.dtype());
     boolean otherReference = model.refModelNameOrPath() != null;
     Check.acts(
         "ref_model_name_or_path",

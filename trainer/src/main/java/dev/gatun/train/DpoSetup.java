@@ -71,6 +71,7 @@ record DpoSetup(
             config.precision(),
             config.model().dtype(),
             config.optimizer(),
+            config.run().seed(),
             schedule.totalSteps());
     Reference reference =
         config.loss().scoresReference()

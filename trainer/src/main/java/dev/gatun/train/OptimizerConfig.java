@@ -14,6 +14,8 @@ import java.util.Objects;
  * @param rmspropAlpha decay of RMSprop's mean square
  * @param rmspropEpsilon added to RMSprop's denominator
  * @param momentum of SGD and RMSprop; 0: none
+ * @param bf16StochasticRound round bf16 weights at random, right on average, instead of keeping an
+ *     exact f32 master of each; torchao's name
  * @param weightDecay of all weights but biases and norms
  * @param maxGradNorm gradients of a larger norm are scaled down to it; 0: never
  * @param lrSchedulerType how the learning rate goes after warm-up
@@ -29,6 +31,7 @@ public record OptimizerConfig(
     double rmspropAlpha,
     double rmspropEpsilon,
     double momentum,
+    boolean bf16StochasticRound,
     double weightDecay,
     double maxGradNorm,
     LearningRateSchedule lrSchedulerType,
@@ -59,8 +62,10 @@ public record OptimizerConfig(
         "a whole number of steps, or a share of all steps below 1");
     Check.within("warmup_ratio", warmupRatio, 0, 1);
 
-    boolean adam = optim == OptimizerType.ADAMW_TORCH || optim == OptimizerType.ADAMW_TORCH_FUSED;
-    String onlyAdam = "only optim adamw_torch reads it, not %s; remove it".formatted(optim);
+    boolean adam = optim.isAdam();
+    String onlyAdam =
+        "only optim adamw_torch and adamw_8bit read it, not %s; remove it".formatted(optim);
+    Check.acts("bf16_stochastic_round", bf16StochasticRound, adam, onlyAdam);
     Check.acts("adam_beta1", adamBeta1 != DEFAULT_BETA1, adam, onlyAdam);
     Check.acts("adam_beta2", adamBeta2 != DEFAULT_BETA2, adam, onlyAdam);
     Check.acts("adam_epsilon", adamEpsilon != DEFAULT_EPSILON, adam, onlyAdam);
@@ -89,6 +94,15 @@ public record OptimizerConfig(
         lrSchedulerType == LearningRateSchedule.CONSTANT_WITH_WARMUP,
         warmup,
         "constant_with_warmup without warmup_steps or warmup_ratio is constant; set one of them");
+  }
+
+  /** What holds only together with the precision of a run. */
+  void check(Precision computed) {
+    Check.acts(
+        "bf16_stochastic_round",
+        bf16StochasticRound,
+        computed == Precision.BFLOAT16,
+        "weights are float32, which are not rounded; add bf16 or remove it");
   }
 
   /** Steps of warm-up in a run of {@code totalSteps}, rounded up as transformers does. */

@@ -7,6 +7,8 @@ import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
 import dev.gatun.model.WeightFiles;
 import dev.gatun.optim.AdamW;
+import dev.gatun.optim.AdamW8bit;
+import dev.gatun.optim.Bf16Steps;
 import dev.gatun.optim.Optimizer;
 import dev.gatun.optim.RmsProp;
 import dev.gatun.optim.Sgd;
@@ -27,10 +29,12 @@ final class Policy implements AutoCloseable {
   private final DecoderParameters weightTensors;
   private final DecoderParameters gradientTensors;
   private final OptimizerConfig optimizerConfig;
+  private final long seed;
   private final long totalSteps;
 
   /**
    * @param computed storage type of weights and activations
+   * @param seed of stochastic rounding
    * @param saved type of the weights that are written: f32 if the run's {@code dtype} is, even
    *     where it computes in bf16
    */
@@ -40,11 +44,13 @@ final class Policy implements AutoCloseable {
       Precision computed,
       Precision saved,
       OptimizerConfig optimizerConfig,
+      long seed,
       long totalSteps) {
     this.backend = backend;
     this.source = source;
     this.saved = saved;
     this.optimizerConfig = optimizerConfig;
+    this.seed = seed;
     this.totalSteps = totalSteps;
     ModelConfig config = source.config();
     ParameterLayout layout = ParameterLayout.of(config);
@@ -74,11 +80,8 @@ final class Policy implements AutoCloseable {
     OptimizerConfig o = optimizerConfig;
     return switch (o.optim()) {
       case ADAMW_TORCH, ADAMW_TORCH_FUSED ->
-          new AdamW(
-              backend,
-              parameters,
-              gradients,
-              new AdamW.Options(o.adamBeta1(), o.adamBeta2(), o.adamEpsilon(), o.weightDecay()));
+          new AdamW(backend, parameters, gradients, adamOptions(o));
+      case ADAMW_8BIT -> new AdamW8bit(backend, parameters, gradients, adamOptions(o));
       case RMSPROP ->
           new RmsProp(
               backend,
@@ -89,6 +92,16 @@ final class Policy implements AutoCloseable {
       case SGD ->
           new Sgd(backend, parameters, gradients, new Sgd.Options(o.momentum(), o.weightDecay()));
     };
+  }
+
+  private AdamW.Options adamOptions(OptimizerConfig o) {
+    return new AdamW.Options(
+        o.adamBeta1(),
+        o.adamBeta2(),
+        o.adamEpsilon(),
+        o.weightDecay(),
+        o.bf16StochasticRound() ? Bf16Steps.STOCHASTIC : Bf16Steps.EXACT,
+        seed);
   }
 
   ModelConfig config() {

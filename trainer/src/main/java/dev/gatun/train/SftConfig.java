@@ -18,6 +18,7 @@ public record SftConfig(
   static final double DEFAULT_LEARNING_RATE = 2e-5;
 
   public SftConfig {
+    optimizer.check(run.bf16() ? Precision.BFLOAT16 : model.dtype());
     Check.that(
         "dataset_text_field", !datasetTextField.isBlank(), "nothing", "the name of a column");
   }

@@ -72,6 +72,7 @@ public final class SftTrainer implements AutoCloseable {
             config.precision(),
             config.model().dtype(),
             config.optimizer(),
+            config.run().seed(),
             schedule.totalSteps());
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);

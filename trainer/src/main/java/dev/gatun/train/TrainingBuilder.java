@@ -30,6 +30,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private double rmspropAlpha = OptimizerConfig.DEFAULT_RMSPROP_ALPHA;
   private double rmspropEpsilon = OptimizerConfig.DEFAULT_EPSILON;
   private double momentum;
+  private boolean bf16StochasticRound;
   private double weightDecay;
   private double maxGradNorm = 1;
   private LearningRateSchedule lrSchedulerType = LearningRateSchedule.LINEAR;
@@ -145,6 +146,12 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
 
   public final B momentum(double value) {
     momentum = value;
+    return self();
+  }
+
+  /** Rounds bf16 weights at random instead of keeping their exact f32 masters. */
+  public final B bf16StochasticRound() {
+    bf16StochasticRound = true;
     return self();
   }
 
@@ -318,6 +325,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
         rmspropAlpha,
         rmspropEpsilon,
         momentum,
+        bf16StochasticRound,
         weightDecay,
         maxGradNorm,
         lrSchedulerType,

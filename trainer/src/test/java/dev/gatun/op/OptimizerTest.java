@@ -24,7 +24,18 @@ final class OptimizerTest {
   }
 
   @BackendTest
+  void stepsOnMomentsOfEightBits(BackendCase backendCase) {
+    for (int count : new int[] {1, 255, 256, 257, 1034}) {
+      try (TestDevice device = TestDevice.open(backendCase)) {
+        OptimizerContract.eightBit(device, count);
+      }
+    }
+  }
+
+  @BackendTest
   void sameBitsWhateverTheThreads(BackendCase backendCase) {
+    TestDevice.sameBitsWhateverTheThreads(
+        backendCase, device -> OptimizerContract.eightBit(device, 50_003));
     for (Rule rule : Rule.values()) {
       TestDevice.sameBitsWhateverTheThreads(
           backendCase, device -> OptimizerContract.fiveSteps(device, 100_003, rule));

@@ -110,6 +110,11 @@ class ConfigTest {
         without("adam_beta2", "optim", b -> b.optim(OptimizerType.SGD).adamBeta2(0.9)),
         without("rmsprop_alpha", "optim", b -> b.rmspropAlpha(0.9)),
         without("momentum", "optim", b -> b.momentum(0.9)),
+        without("bf16_stochastic_round", "bf16", b -> b.bf16StochasticRound()),
+        without(
+            "bf16_stochastic_round",
+            "optim",
+            b -> b.bf16().bf16StochasticRound().optim(OptimizerType.SGD)),
         without("warmup_ratio", "warmup_steps", b -> b.warmupSteps(5).warmupRatio(0.1)),
         without(
             "warmup_steps",

@@ -23,10 +23,10 @@ public class GatunNative extends GatunNative$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int GATUN_ABI_VERSION = (int)2L;
+    private static final int GATUN_ABI_VERSION = (int)3L;
     /**
      * {@snippet lang=c :
-     * #define GATUN_ABI_VERSION 2
+     * #define GATUN_ABI_VERSION 3
      * }
      */
     public static int GATUN_ABI_VERSION() {
@@ -40,6 +40,15 @@ public class GatunNative extends GatunNative$shared {
      */
     public static int GATUN_MAX_LOSSES() {
         return GATUN_MAX_LOSSES;
+    }
+    private static final int GATUN_MOMENT_BLOCK = (int)256L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MOMENT_BLOCK 256
+     * }
+     */
+    public static int GATUN_MOMENT_BLOCK() {
+        return GATUN_MOMENT_BLOCK;
     }
     private static final int GATUN_F32 = (int)0L;
     /**

@@ -42,7 +42,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t (*logprob_backward)(void *, const float *, const float *, const float *, const int32_t *, const int32_t *, int64_t, int64_t, int64_t, int64_t, float, int32_t, void *);
  *     int32_t (*preference)(float *, float *, float *, const float *, const float *, const float *, const int32_t *, const int32_t *, const float *, const float *, int64_t, int64_t, const struct gatun_preference_options *, void *, void *);
  *     int32_t (*gradnorm)(float *, const float *, int64_t, float, void *, void *);
- *     int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *);
+ *     int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *);
+ *     int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *);
  *     int32_t (*rmsprop)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, int32_t, void *);
  *     int32_t (*sgd)(void *, uint16_t *, float *, const float *, const float *, int64_t, int64_t, double, double, double, int32_t, int32_t, void *);
  *     int32_t (*split_master)(void *, uint16_t *, const float *, int64_t, int32_t, void *);
@@ -86,6 +87,7 @@ public class gatun_kernels {
         GatunNative.C_POINTER.withName("preference"),
         GatunNative.C_POINTER.withName("gradnorm"),
         GatunNative.C_POINTER.withName("adamw"),
+        GatunNative.C_POINTER.withName("adamw_8bit"),
         GatunNative.C_POINTER.withName("rmsprop"),
         GatunNative.C_POINTER.withName("sgd"),
         GatunNative.C_POINTER.withName("split_master"),
@@ -3002,7 +3004,7 @@ public class gatun_kernels {
 
     /**
      * {@snippet lang=c :
-     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *)
+     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
      * }
      */
     public final static class adamw {
@@ -3015,7 +3017,7 @@ public class gatun_kernels {
          * The function pointer signature, expressed as a functional interface
          */
         public interface Function {
-            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, double _x8, double _x9, double _x10, double _x11, double _x12, double _x13, double _x14, int _x15, MemorySegment _x16);
+            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, double _x8, double _x9, double _x10, double _x11, double _x12, double _x13, double _x14, long _x15, int _x16, MemorySegment _x17);
         }
 
         private static final FunctionDescriptor $DESC = FunctionDescriptor.of(
@@ -3035,6 +3037,7 @@ public class gatun_kernels {
             GatunNative.C_DOUBLE,
             GatunNative.C_DOUBLE,
             GatunNative.C_DOUBLE,
+            GatunNative.C_LONG,
             GatunNative.C_INT,
             GatunNative.C_POINTER
         );
@@ -3061,9 +3064,9 @@ public class gatun_kernels {
         /**
          * Invoke the upcall stub {@code funcPtr}, with given parameters
          */
-        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, double _x8, double _x9, double _x10, double _x11, double _x12, double _x13, double _x14, int _x15, MemorySegment _x16) {
+        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, long _x6, long _x7, double _x8, double _x9, double _x10, double _x11, double _x12, double _x13, double _x14, long _x15, int _x16, MemorySegment _x17) {
             try {
-                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16);
+                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16, _x17);
             } catch (Error | RuntimeException ex) {
                 throw ex;
             } catch (Throwable ex$) {
@@ -3077,7 +3080,7 @@ public class gatun_kernels {
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *)
+     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
      * }
      */
     public static final AddressLayout adamw$layout() {
@@ -3089,7 +3092,7 @@ public class gatun_kernels {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *)
+     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
      * }
      */
     public static final long adamw$offset() {
@@ -3099,7 +3102,7 @@ public class gatun_kernels {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *)
+     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
      * }
      */
     public static MemorySegment adamw(MemorySegment struct) {
@@ -3109,11 +3112,130 @@ public class gatun_kernels {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, int32_t, void *)
+     * int32_t (*adamw)(void *, uint16_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
      * }
      */
     public static void adamw(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(adamw$LAYOUT, adamw$OFFSET, fieldValue);
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
+     * }
+     */
+    public final static class adamw_8bit {
+
+        private adamw_8bit() {
+            // Should not be called directly
+        }
+
+        /**
+         * The function pointer signature, expressed as a functional interface
+         */
+        public interface Function {
+            int apply(MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, long _x8, long _x9, double _x10, double _x11, double _x12, double _x13, double _x14, double _x15, double _x16, long _x17, int _x18, MemorySegment _x19);
+        }
+
+        private static final FunctionDescriptor $DESC = FunctionDescriptor.of(
+            GatunNative.C_INT,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_POINTER,
+            GatunNative.C_LONG,
+            GatunNative.C_LONG,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_DOUBLE,
+            GatunNative.C_LONG,
+            GatunNative.C_INT,
+            GatunNative.C_POINTER
+        );
+
+        /**
+         * The descriptor of this function pointer
+         */
+        public static FunctionDescriptor descriptor() {
+            return $DESC;
+        }
+
+        private static final MethodHandle UP$MH = GatunNative.upcallHandle(adamw_8bit.Function.class, "apply", $DESC);
+
+        /**
+         * Allocates a new upcall stub, whose implementation is defined by {@code fi}.
+         * The lifetime of the returned segment is managed by {@code arena}
+         */
+        public static MemorySegment allocate(adamw_8bit.Function fi, Arena arena) {
+            return Linker.nativeLinker().upcallStub(UP$MH.bindTo(fi), $DESC, arena);
+        }
+
+        private static final MethodHandle DOWN$MH = Linker.nativeLinker().downcallHandle($DESC);
+
+        /**
+         * Invoke the upcall stub {@code funcPtr}, with given parameters
+         */
+        public static int invoke(MemorySegment funcPtr, MemorySegment _x0, MemorySegment _x1, MemorySegment _x2, MemorySegment _x3, MemorySegment _x4, MemorySegment _x5, MemorySegment _x6, MemorySegment _x7, long _x8, long _x9, double _x10, double _x11, double _x12, double _x13, double _x14, double _x15, double _x16, long _x17, int _x18, MemorySegment _x19) {
+            try {
+                return (int) DOWN$MH.invokeExact(funcPtr, _x0, _x1, _x2, _x3, _x4, _x5, _x6, _x7, _x8, _x9, _x10, _x11, _x12, _x13, _x14, _x15, _x16, _x17, _x18, _x19);
+            } catch (Error | RuntimeException ex) {
+                throw ex;
+            } catch (Throwable ex$) {
+                throw new AssertionError("should not reach here", ex$);
+            }
+        }
+    }
+
+    private static final AddressLayout adamw_8bit$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("adamw_8bit"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
+     * }
+     */
+    public static final AddressLayout adamw_8bit$layout() {
+        return adamw_8bit$LAYOUT;
+    }
+
+    private static final long adamw_8bit$OFFSET = $LAYOUT.byteOffset(groupElement("adamw_8bit"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
+     * }
+     */
+    public static final long adamw_8bit$offset() {
+        return adamw_8bit$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
+     * }
+     */
+    public static MemorySegment adamw_8bit(MemorySegment struct) {
+        return struct.get(adamw_8bit$LAYOUT, adamw_8bit$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t (*adamw_8bit)(void *, uint16_t *, uint8_t *, uint8_t *, float *, float *, const float *, const float *, int64_t, int64_t, double, double, double, double, double, double, double, uint64_t, int32_t, void *)
+     * }
+     */
+    public static void adamw_8bit(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(adamw_8bit$LAYOUT, adamw_8bit$OFFSET, fieldValue);
     }
 
     /**

@@ -16,6 +16,7 @@ public final class Elements {
       case F16 -> Float.float16ToFloat(memory.get(ValueLayout.JAVA_SHORT_UNALIGNED, at));
       case I32 -> memory.get(ValueLayout.JAVA_INT_UNALIGNED, at);
       case U16 -> Short.toUnsignedInt(memory.get(ValueLayout.JAVA_SHORT_UNALIGNED, at));
+      case U8 -> Byte.toUnsignedInt(memory.get(ValueLayout.JAVA_BYTE, at));
     };
   }
 
@@ -28,6 +29,7 @@ public final class Elements {
           memory.set(ValueLayout.JAVA_SHORT_UNALIGNED, at, Float.floatToFloat16((float) value));
       case I32 -> memory.set(ValueLayout.JAVA_INT_UNALIGNED, at, (int) value);
       case U16 -> memory.set(ValueLayout.JAVA_SHORT_UNALIGNED, at, (short) (int) value);
+      case U8 -> memory.set(ValueLayout.JAVA_BYTE, at, (byte) (int) value);
     }
   }
 
@@ -37,7 +39,7 @@ public final class Elements {
       case F32 -> (float) value;
       case BF16 -> Float.intBitsToFloat(bf16((float) value) << 16);
       case F16 -> Float.float16ToFloat(Float.floatToFloat16((float) value));
-      case I32, U16 -> throw new IllegalArgumentException(dtype + " does not round");
+      case I32, U16, U8 -> throw new IllegalArgumentException(dtype + " does not round");
     };
   }
 

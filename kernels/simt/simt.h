@@ -24,6 +24,7 @@
 #include <source_location>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "cuda_api.h"
 #include "stream.h"
@@ -66,11 +67,21 @@ enum class Collective { kSyncWarp, kShuffle, kVote, kReduce, kMatrix };
 
 struct Block;
 
+/** A cp.async that is under way; from NULL: zeros. */
+struct AsyncCopy {
+  void *to;
+  const void *from;
+  unsigned bytes;
+  unsigned group;
+};
+
 /** One CUDA thread. */
 struct Lane {
   uint3 thread_index;
   unsigned rank; /* in the block */
   Block *block;
+  std::vector<AsyncCopy> copies = {}; /* oldest first */
+  unsigned copy_group = 0;            /* groups committed so far */
 };
 
 struct BlockView {

@@ -9,16 +9,13 @@ namespace gatun::GATUN_ISA {
  *   rmsnorm, layernorm, bias backward   partial sums of one or two parameter gradients (reduction.h)
  *   embedding_backward                  16 bytes per token and 128 KiB of counts
  *   gradnorm                            one double per block, 7 KiB
- *   attention_backward                  one float per token and head, of which there are at most kMostHeads
  *   preference                          one PairState, 64 bytes, per pair
  */
 int64_t workspace_bytes(int64_t rows, int64_t columns) {
-  constexpr int64_t kMostHeads = 256;
   if (rows < 1) rows = 1;
   if (columns < 1) columns = 1;
   const int64_t partial_sums = 2 * partial_floats(columns) * int64_t{sizeof(float)};
-  const int64_t per_head = rows * (columns < kMostHeads ? columns : kMostHeads) * int64_t{sizeof(float)};
-  const int64_t bytes = 256 * 1024 + partial_sums + per_head + 64 * rows;
+  const int64_t bytes = 256 * 1024 + partial_sums + 64 * rows;
   return (bytes + 63) / 64 * 64;
 }
 
@@ -30,6 +27,8 @@ const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION,
                                     .mix = mix,
                                     .residual_forward = residual_forward,
                                     .bias_backward = bias_backward,
+                                    .attention_forward = attention_forward,
+                                    .attention_backward = attention_backward,
                                     .swiglu_forward = swiglu_forward,
                                     .swiglu_backward = swiglu_backward,
                                     .gelu_forward = gelu_forward,

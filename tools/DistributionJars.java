@@ -16,9 +16,9 @@ import java.util.zip.ZipOutputStream;
  * Copies jars into a distribution: {@code java DistributionJars.java LIBRARIES SECONDS FROM... TO}.
  *
  * <p>The native libraries of this platform go to the folder LIBRARIES as files, those of others
- * nowhere. What is left of a jar goes to the folder TO, if it has classes: not
- * compressed, since the archive will be, sorted, and with one time for all, so that the same
- * content gives the same bytes.
+ * nowhere. What is left of a jar goes to the folder TO, if it has classes: not compressed, since
+ * the archive will be, sorted, and with one time for all, so that the same content gives the same
+ * bytes.
  */
 final class DistributionJars {
   /** Folders that jars keep native libraries for this platform in. */
@@ -53,7 +53,9 @@ final class DistributionJars {
       List<? extends ZipEntry> entries =
           jar.stream()
               .filter(entry -> !entry.isDirectory())
-              .sorted(Comparator.comparing((ZipEntry entry) -> !isManifest(entry)).thenComparing(ZipEntry::getName))
+              .sorted(
+                  Comparator.comparing((ZipEntry entry) -> !isManifest(entry))
+                      .thenComparing(ZipEntry::getName))
               .toList();
       for (ZipEntry entry : entries) {
         if (isLibrary(entry) && PLATFORM.stream().anyMatch(entry.getName()::startsWith)) {
@@ -61,9 +63,12 @@ final class DistributionJars {
           Files.copy(jar.getInputStream(entry), libraries.resolve(name));
         }
       }
-      List<? extends ZipEntry> kept =
-          entries.stream().filter(entry -> !isLibrary(entry)).toList();
-      if (kept.stream().noneMatch(entry -> entry.getName().endsWith(".class") && !entry.getName().endsWith("module-info.class"))) {
+      List<? extends ZipEntry> kept = entries.stream().filter(entry -> !isLibrary(entry)).toList();
+      if (kept.stream()
+          .noneMatch(
+              entry ->
+                  entry.getName().endsWith(".class")
+                      && !entry.getName().endsWith("module-info.class"))) {
         return;
       }
       try (OutputStream file = Files.newOutputStream(to);

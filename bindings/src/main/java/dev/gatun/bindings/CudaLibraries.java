@@ -21,7 +21,7 @@ public final class CudaLibraries {
   /** System property: {@code device} (the default) or {@code simt}. */
   public static final String PROVIDER_PROPERTY = "gatun.cuda";
 
-  private static final String BUILD_FOLDER = "build/kernels/lib";
+  static final String BUILD_FOLDER = "build/kernels/lib";
 
   private static @Nullable Loaded loaded;
   private static @Nullable Path cudnn;

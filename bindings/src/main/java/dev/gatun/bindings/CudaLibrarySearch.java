@@ -17,7 +17,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Where NVIDIA's libraries may lie, in the order in which they are tried: {@code --cuda_home},
  * {@code CUDA_HOME}, {@code CUDA_PATH}, {@code CUDNN_HOME}, {@code LD_LIBRARY_PATH}, {@code
- * /usr/local/cuda}, the system's folders, conda's environment, and what pip installed.
+ * /usr/local/cuda}, the system's folders, conda's environment, what pip installed, and the folder
+ * of Gatun's kernels.
  */
 final class CudaLibrarySearch {
   /** Below the home of a toolkit, of conda or of a package. */
@@ -48,7 +49,14 @@ final class CudaLibrarySearch {
    * @param cudaHome what the user named, or null
    */
   static List<Place> places(@Nullable Path cudaHome) {
-    return places(cudaHome, System.getenv(), Path.of("/"));
+    List<Place> places = new ArrayList<>(places(cudaHome, System.getenv(), Path.of("/")));
+    // A distribution has the CUDA runtime; last, since cuBLASLt is best with that of its release.
+    for (Path folder : NativeLibraries.folders(CudaLibraries.BUILD_FOLDER)) {
+      if (Files.isDirectory(folder)) {
+        places.add(new Place(folder.toAbsolutePath().normalize(), "beside Gatun's kernels"));
+      }
+    }
+    return List.copyOf(places);
   }
 
   /**

@@ -23,10 +23,15 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** On the emulated GPU: the build sets {@code gatun.cuda=simt} for all tests. */
+/**
+ * On the emulated GPU: the build sets {@code gatun.cuda=simt} for all tests. {@code check-gpu} runs
+ * them on a real one, but for those that are about the emulation.
+ */
+@Tag("gpu")
 final class CudaBackendTest {
   private static final CudaOptions PLAIN = CudaOptions.DEFAULT.withCacheFolder(null);
 
@@ -38,6 +43,7 @@ final class CudaBackendTest {
   @TempDir private Path temp;
 
   @Test
+  @Tag("simt")
   void saysThatItIsAnEmulation() {
     try (CudaBackend backend = CudaBackend.create(PLAIN)) {
       assertEquals("cuda", backend.name());
@@ -47,6 +53,7 @@ final class CudaBackendTest {
   }
 
   @Test
+  @Tag("simt")
   void aDeviceThatIsNotThereIsNamed() {
     BackendUnavailableException e =
         assertThrows(

@@ -4,16 +4,37 @@ import dev.gatun.backend.Backend;
 import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CudaBackend;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.tensor.DType;
 import java.util.ArrayList;
 import java.util.List;
 
 /** One way to run a contract: a backend, its kernels' instruction set, and a storage type. */
 record BackendCase(String backend, String isa, DType dtype) {
+  /** System property: {@code cuda} runs contracts on CUDA alone; what that is, gatun.cuda says. */
+  private static final String BACKEND_PROPERTY = "gatun.test.backend";
+
+  private static final String CUDA = "cuda";
+
   private static final List<String> CPU_LEVELS = List.of("v2", "v3", "v4", "v4-bf16", "generic");
 
-  /** The one list of backends: what this machine can run, in f32 and bf16. */
+  /**
+   * The one list of backends: what this machine can run or what it is asked for, in f32 and bf16.
+   */
   static List<BackendCase> all() {
+    String asked = System.getProperty(BACKEND_PROPERTY, "cpu");
+    return switch (asked) {
+      case "cpu" -> cpu();
+      case CUDA ->
+          List.of(new BackendCase(CUDA, "", DType.F32), new BackendCase(CUDA, "", DType.BF16));
+      default ->
+          throw new IllegalStateException(
+              BACKEND_PROPERTY + " is '" + asked + "', expected cpu or cuda");
+    };
+  }
+
+  private static List<BackendCase> cpu() {
     List<BackendCase> cases = new ArrayList<>();
     for (String isa : CPU_LEVELS) {
       if (cpuHas(isa)) {
@@ -39,13 +60,15 @@ record BackendCase(String backend, String isa, DType dtype) {
     }
   }
 
-  /** Opens the backend with a number of threads. */
+  /** Opens the backend, on the CPU with a number of threads. */
   Backend open(int threads) {
-    return CpuBackend.create(new CpuOptions(threads, isa));
+    return backend.equals(CUDA)
+        ? CudaBackend.create(CudaOptions.DEFAULT.withCacheFolder(null))
+        : CpuBackend.create(new CpuOptions(threads, isa));
   }
 
   @Override
   public String toString() {
-    return backend + " " + isa + " " + dtype;
+    return isa.isEmpty() ? backend + " " + dtype : backend + " " + isa + " " + dtype;
   }
 }

@@ -234,7 +234,7 @@ __device__ __forceinline__ void f32_multiply_transposed(float (&c)[kR][kC], cons
 #pragma unroll
     for (int j = 0; j < kC; ++j) c[r][j] = 0;
   }
-#pragma unroll 4
+#pragma unroll 2
   for (int d = 0; d < D / 4; ++d) {
     float4 a[kR], b[kC];
 #pragma unroll
@@ -263,7 +263,7 @@ template <int D, int kY, int kR>
 __device__ __forceinline__ void f32_multiply(float (&c)[kR][D / 16], const float *p, const unsigned char *y) {
   constexpr int kWide = D / 16 < 4 ? D / 16 : 4;
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
-#pragma unroll 4
+#pragma unroll 2
   for (int j = 0; j < kY; ++j) {
     float a[kR];
 #pragma unroll

@@ -167,14 +167,17 @@ template <int D, Gradient kOf>
 struct BackwardSizes {
   static constexpr bool kOfQuery = kOf == Gradient::kQuery;
   static constexpr int kWarps = 4;
-  static constexpr int kM = D <= 64 || (kOfQuery && D <= 96) ? 2 : 1;
+  static constexpr int kM = D <= 32 || (kOfQuery && D <= 96) ? 2 : 1; /* more do not fit the registers */
   static constexpr int kResident = 16 * kM * kWarps;
-  static constexpr int kStreamed = D <= 128 ? 32 : 16;
+  static constexpr int kStreamed = D == 64 && !kOfQuery ? 64 : D <= 128 ? 32 : 16;
+  /** Left to itself (0), the compiler saves registers for the sake of a third block; for one kernel more than it can without spilling. */
+  static constexpr int kBlocks = kOfQuery && D == 64 ? 2 : 0;
   static constexpr int kBytes = (2 * kResident + 4 * kStreamed) * kRowBytes<bf16, D>;
 };
 
 template <int D, Gradient kOf>
-__global__ void __launch_bounds__(BackwardSizes<D, kOf>::kWarps *kWarp) attention_backward_bf16(const BackwardArguments<bf16> arguments) {
+__global__ void __launch_bounds__(BackwardSizes<D, kOf>::kWarps *kWarp, BackwardSizes<D, kOf>::kBlocks)
+    attention_backward_bf16(const BackwardArguments<bf16> arguments) {
   using Sizes = BackwardSizes<D, kOf>;
   constexpr bool kOfQuery = Sizes::kOfQuery;
   constexpr bool kNeedsScoreGradient = kOf != Gradient::kValue, kNeedsValueGradient = kOf == Gradient::kKeyAndValue || kOf == Gradient::kValue;
@@ -324,7 +327,7 @@ struct F32BackwardSizes {
 };
 
 template <int D, Gradient kOf>
-__global__ void __launch_bounds__(kF32Threads) attention_backward_f32(const BackwardArguments<float> arguments) {
+__global__ void __launch_bounds__(kF32Threads, 1) attention_backward_f32(const BackwardArguments<float> arguments) {
   using Sizes = F32BackwardSizes<D>;
   constexpr bool kOfQuery = kOf == Gradient::kQuery;
   constexpr int kR = Sizes::kResident / 16, kC = Sizes::kStreamed / 16;

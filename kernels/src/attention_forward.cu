@@ -8,7 +8,7 @@
  *
  * bf16   Tensor cores (mma.m16n8k16), f32 sums. Four warps with 16 kM queries each: S = q k^T leaves the probabilities in the registers from which
  *        they are operand a of P v. Head sizes 32, 64, 80, 96, 128, 256; others as the next of them.
- *        Shared memory: q, k, v tiles of 2 D + 16 bytes a row: (kQueries + 2 kKeys) (2 D + 16) bytes, 36.0 KiB at 64, 68 KiB at 128, 99 KiB at 256.
+ *        Shared memory: q, k, v tiles of 2 D + 16 bytes a row: (kQueries + 2 kKeys) (2 D + 16) bytes, 36 KiB at 64, 51 KiB at 128, 99 KiB at 256.
  *        The copies run beside the computation: v's while S is computed, the next k's during softmax and P v.
  * f32    FFMA, nothing rounded to less than f32. 16 x 16 threads; a thread has kRows / 16 queries by kKeys / 16 keys of S, and D / 16 columns of out.
  *        Head sizes 32, 64, 128, 256. Shared memory: q, k, v and probabilities, at most 76 KiB.
@@ -65,7 +65,7 @@ struct ForwardTile {
   static constexpr int kWarps = 4;
   static constexpr int kM = D <= 128 ? 2 : 1;
   static constexpr int kQueries = 16 * kM * kWarps;
-  static constexpr int kKeys = D == 128 ? 48 : 64;
+  static constexpr int kKeys = D == 128 ? 32 : 64; /* more do not fit the registers */
   static constexpr int kBytes = (kQueries + 2 * kKeys) * kRowBytes<bf16, D>;
 };
 
@@ -151,6 +151,8 @@ __global__ void __launch_bounds__(ForwardTile<D>::kWarps *kWarp) attention_forwa
         }
       }
     }
+    float shrink[kM][2];  // of what was summed before
+    bool grown = false;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -161,9 +163,9 @@ __global__ void __launch_bounds__(ForwardTile<D>::kWarps *kWarp) attention_forwa
         highest = fmaxf(highest, __shfl_xor_sync(kAllLanes, highest, 1));
         highest = fmaxf(highest, __shfl_xor_sync(kAllLanes, highest, 2));
         const float base = highest == -INFINITY ? 0.0f : highest * rule.factor;  // no key seen yet: all powers are 0
-        const float shrink = ex2_approx(top[m][half] * rule.factor - base);
+        shrink[m][half] = ex2_approx(top[m][half] * rule.factor - base);
         top[m][half] = highest;
-        float part = total[m][half] * shrink;
+        float part = total[m][half] * shrink[m][half];
 #pragma unroll
         for (int n = 0; n < kN; ++n) {
 #pragma unroll
@@ -173,10 +175,16 @@ __global__ void __launch_bounds__(ForwardTile<D>::kWarps *kWarp) attention_forwa
           }
         }
         total[m][half] = part;
+        grown = grown || shrink[m][half] != 1.0f;
+      }
+    }
+    if (__any_sync(kAllLanes, grown)) {  // after the first tiles, seldom
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
 #pragma unroll
         for (int n = 0; n < D / 8; ++n) {
-          sum[m][n][2 * half] *= shrink;
-          sum[m][n][2 * half + 1] *= shrink;
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[m][n][i] *= shrink[m][i / 2];
         }
       }
     }

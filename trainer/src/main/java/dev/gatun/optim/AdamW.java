@@ -57,7 +57,7 @@ public final class AdamW extends Optimizer {
   }
 
   @Override
-  void update(double learningRate) {
+  public void update(double learningRate) {
     steps++;
     dev.gatun.op.AdamW.step(
         backend,

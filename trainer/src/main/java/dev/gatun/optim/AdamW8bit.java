@@ -26,7 +26,7 @@ public final class AdamW8bit extends Optimizer {
   }
 
   @Override
-  void update(double learningRate) {
+  public void update(double learningRate) {
     steps++;
     dev.gatun.op.AdamW8bit.step(
         backend,

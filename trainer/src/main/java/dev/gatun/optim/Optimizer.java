@@ -53,21 +53,18 @@ public abstract sealed class Optimizer implements AutoCloseable
   }
 
   /**
-   * One update.
+   * The global norm of the gradients, for {@link #update}.
    *
-   * @param maxNorm gradients are scaled down to this global norm; 0 leaves them alone
-   * @return the global norm before clipping; if it is not finite, nothing was updated
+   * @param maxNorm gradients are scaled down to this norm; 0 leaves them alone
+   * @return {@code [2]} f32: the norm before clipping, and the factor that clips
    */
-  public final double step(double learningRate, double maxNorm) {
+  public final Tensor gradientNorm(double maxNorm) {
     GradNorm.forward(backend, normAndScale, gradients.all(), (float) maxNorm);
-    double norm = backend.downloadF32(normAndScale)[0];
-    if (Double.isFinite(norm)) {
-      update(learningRate);
-    }
-    return norm;
+    return normAndScale;
   }
 
-  abstract void update(double learningRate);
+  /** Applies the gradients, times the factor of the last {@link #gradientNorm}, to the weights. */
+  public abstract void update(double learningRate);
 
   /** Bytes that this optimizer keeps. */
   public final long sizeBytes() {

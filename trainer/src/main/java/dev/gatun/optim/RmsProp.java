@@ -24,7 +24,7 @@ public final class RmsProp extends Optimizer {
   }
 
   @Override
-  void update(double learningRate) {
+  public void update(double learningRate) {
     dev.gatun.op.RmsProp.step(
         backend,
         weights.all(),

@@ -23,7 +23,7 @@ public final class Sgd extends Optimizer {
   }
 
   @Override
-  void update(double learningRate) {
+  public void update(double learningRate) {
     dev.gatun.op.Sgd.step(
         backend,
         weights.all(),

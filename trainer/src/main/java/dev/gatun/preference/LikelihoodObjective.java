@@ -1,6 +1,7 @@
 package dev.gatun.preference;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.model.Activations;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
@@ -65,14 +66,17 @@ public final class LikelihoodObjective {
   /**
    * Adds the gradients of {@code -scale * sum of log-probs} to {@code gradients}. The batch has one
    * answer per sequence.
+   *
+   * @param results where the outcome is kept
    */
-  public Statistics accumulate(
+  public Outcome accumulate(
       DecoderParameters policy,
       DecoderParameters gradients,
       DeviceBatch batch,
       float scale,
       Activations.Policy keep,
-      Slab slab) {
+      Slab slab,
+      Results results) {
     PackedBatch host = batch.host();
     DType dtype = policy.embedding().dtype();
     BatchShape shape = HeadChunks.shape(host, chunkRows);
@@ -101,25 +105,48 @@ public final class LikelihoodObjective {
       head.backward(policy, gradients, decoder, batch, activations, outputs);
       decoder.backward(policy, gradients, batch, activations);
     }
-    return statistics(host, outputs);
+    return new Outcome(
+        host,
+        results.keep(outputs.logProb()),
+        results.keep(outputs.entropy()),
+        results.keep(outputs.argmax()));
   }
 
-  private Statistics statistics(PackedBatch batch, LanguageModelHead.Outputs outputs) {
-    float[] logProb = backend.downloadF32(outputs.logProb());
-    float[] entropy = backend.downloadF32(outputs.entropy());
-    int[] argmax = backend.downloadI32(outputs.argmax());
-    double logProbSum = 0;
-    double entropySum = 0;
-    int correct = 0;
-    for (int row = 0; row < batch.numRows(); row++) {
-      for (int n = batch.predictionBegin()[row]; n < batch.predictionBegin()[row + 1]; n++) {
-        logProbSum += logProb[n];
-        entropySum += entropy[row];
-        if (argmax[row] == batch.targets()[n]) {
-          correct++;
+  /** Counts, on a planning slab, what {@link #accumulate} keeps of a batch of this shape. */
+  public static void planResults(Slab planner, BatchShape shape) {
+    planner.allocate("log-probs by row", DType.F32, shape.predictions());
+    planner.allocate("entropy", DType.F32, shape.rows());
+    planner.allocate("argmax", DType.I32, shape.rows());
+  }
+
+  /**
+   * What a batch leaves for the host, to be read with the step's other results. {@code N}
+   * predictions, {@code R} prediction rows.
+   *
+   * @param logProb {@code [N]} by row
+   * @param entropy {@code [R]}
+   * @param argmax {@code [R]}
+   */
+  public record Outcome(
+      PackedBatch batch, Results.Kept logProb, Results.Kept entropy, Results.Kept argmax) {
+    /** Sums over the batch; the results have been read. */
+    public Statistics statistics(Results results) {
+      float[] logProbs = results.f32(logProb);
+      float[] entropies = results.f32(entropy);
+      int[] likeliest = results.i32(argmax);
+      double logProbSum = 0;
+      double entropySum = 0;
+      int correct = 0;
+      for (int row = 0; row < batch.numRows(); row++) {
+        for (int n = batch.predictionBegin()[row]; n < batch.predictionBegin()[row + 1]; n++) {
+          logProbSum += logProbs[n];
+          entropySum += entropies[row];
+          if (likeliest[row] == batch.targets()[n]) {
+            correct++;
+          }
         }
       }
+      return new Statistics(logProbSum, logProbs.length, correct, entropySum);
     }
-    return new Statistics(logProbSum, logProb.length, correct, entropySum);
   }
 }

@@ -1,6 +1,7 @@
 package dev.gatun.preference;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.model.Activations;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
@@ -70,16 +71,17 @@ public final class PairObjective {
    * Adds the gradients of the batch's loss to {@code gradients}.
    *
    * @param reference {@code [predictions]} by answer; null where no reference is scored
-   * @return statistics per pair, in batch order
+   * @param results where the outcome is kept
    */
-  public List<PairStatistics> accumulate(
+  public Outcome accumulate(
       DecoderParameters policy,
       DecoderParameters gradients,
       DeviceBatch batch,
       Weights weights,
       @Nullable Tensor reference,
       Activations.Policy keep,
-      Slab slab) {
+      Slab slab,
+      Results results) {
     PackedBatch host = batch.host();
     DType dtype = policy.embedding().dtype();
     BatchShape shape = HeadChunks.shape(host, chunkRows);
@@ -100,7 +102,7 @@ public final class PairObjective {
       head.backward(policy, gradients, decoder, batch, activations, outputs);
       decoder.backward(policy, gradients, batch, activations);
     }
-    return losses.statistics();
+    return losses.outcome(results);
   }
 
   /** Chunk by chunk, from hidden states to their gradients, and that of the head's weights. */
@@ -152,6 +154,74 @@ public final class PairObjective {
     decoder.activations(planner, dtype, keep, shape);
     head.allocate(planner, dtype, shape, weighting());
     LossTensors.allocate(planner, shape, weighting());
+  }
+
+  /** Counts, on a planning slab, what {@link #accumulate} keeps of a batch of this shape. */
+  public static void planResults(Slab planner, BatchShape shape) {
+    planner.allocate("loss", DType.F32, shape.sequences());
+    planner.allocate("sums", DType.F32, shape.sequences(), 4);
+    planner.allocate("mean logit", DType.F32, shape.rows());
+    planner.allocate("entropy", DType.F32, shape.rows());
+    planner.allocate("argmax", DType.I32, shape.rows());
+  }
+
+  /**
+   * What a batch leaves for the host, to be read with the step's other results. {@code P} pairs,
+   * {@code R} prediction rows.
+   *
+   * @param loss {@code [P]}
+   * @param sums {@code [P, 4]}
+   * @param mean {@code [R]} mean logit
+   * @param entropy {@code [R]}
+   * @param argmax {@code [R]}
+   */
+  public record Outcome(
+      PackedBatch batch,
+      Results.Kept loss,
+      Results.Kept sums,
+      Results.Kept mean,
+      Results.Kept entropy,
+      Results.Kept argmax) {
+    /** Statistics per pair, in batch order; the results have been read. */
+    public List<PairStatistics> statistics(Results results) {
+      float[] losses = results.f32(loss);
+      float[] sum = results.f32(sums);
+      float[] meanLogit = results.f32(mean);
+      float[] entropies = results.f32(entropy);
+      int[] likeliest = results.i32(argmax);
+      int[] begin = batch.answerBegin();
+      int[] row = batch.rowByAnswer();
+      int[] byAnswer = batch.byAnswer();
+      List<PairStatistics> statistics = new ArrayList<>();
+      for (int p = 0; p < losses.length; p++) {
+        double[] logits = new double[2];
+        double entropySum = 0;
+        int correct = 0;
+        for (int side = 0; side < 2; side++) {
+          for (int n = begin[2 * p + side]; n < begin[2 * p + side + 1]; n++) {
+            logits[side] += meanLogit[row[n]];
+            entropySum += entropies[row[n]];
+            if (side == 0 && likeliest[row[n]] == batch.targets()[byAnswer[n]]) {
+              correct++;
+            }
+          }
+        }
+        statistics.add(
+            new PairStatistics(
+                losses[p],
+                sum[4 * p],
+                sum[4 * p + 1],
+                sum[4 * p + 2],
+                sum[4 * p + 3],
+                begin[2 * p + 1] - begin[2 * p],
+                begin[2 * p + 2] - begin[2 * p + 1],
+                logits[0],
+                logits[1],
+                correct,
+                entropySum));
+      }
+      return statistics;
+    }
   }
 
   private Weighting weighting() {
@@ -263,45 +333,14 @@ public final class PairObjective {
       }
     }
 
-    List<PairStatistics> statistics() {
-      PackedBatch host = batch.host();
-      float[] losses = backend.downloadF32(tensors.loss);
-      float[] sum = backend.downloadF32(tensors.sums);
-      float[] mean = backend.downloadF32(outputs.mean());
-      float[] entropy = backend.downloadF32(outputs.entropy());
-      int[] argmax = backend.downloadI32(outputs.argmax());
-      int[] begin = host.answerBegin();
-      int[] row = host.rowByAnswer();
-      int[] byAnswer = host.byAnswer();
-      List<PairStatistics> statistics = new ArrayList<>();
-      for (int p = 0; p < losses.length; p++) {
-        double[] logits = new double[2];
-        double entropySum = 0;
-        int correct = 0;
-        for (int side = 0; side < 2; side++) {
-          for (int n = begin[2 * p + side]; n < begin[2 * p + side + 1]; n++) {
-            logits[side] += mean[row[n]];
-            entropySum += entropy[row[n]];
-            if (side == 0 && argmax[row[n]] == host.targets()[byAnswer[n]]) {
-              correct++;
-            }
-          }
-        }
-        statistics.add(
-            new PairStatistics(
-                losses[p],
-                sum[4 * p],
-                sum[4 * p + 1],
-                sum[4 * p + 2],
-                sum[4 * p + 3],
-                begin[2 * p + 1] - begin[2 * p],
-                begin[2 * p + 2] - begin[2 * p + 1],
-                logits[0],
-                logits[1],
-                correct,
-                entropySum));
-      }
-      return statistics;
+    Outcome outcome(Results results) {
+      return new Outcome(
+          batch.host(),
+          results.keep(tensors.loss),
+          results.keep(tensors.sums),
+          results.keep(outputs.mean()),
+          results.keep(outputs.entropy()),
+          results.keep(outputs.argmax()));
     }
   }
 }

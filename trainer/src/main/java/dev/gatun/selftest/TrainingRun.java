@@ -1,6 +1,7 @@
 package dev.gatun.selftest;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelConfig.Family;
 import dev.gatun.model.Activations;
@@ -64,7 +65,8 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
    * usual one it divides each by its own size, so that an element that is all rounding error moves
    * as far as any other, and weights could not be compared.
    */
-  private static final AdamW.Options ADAMW = new AdamW.Options(0.9, 0.999, 1, 0.01, Bf16Steps.EXACT, SEED);
+  private static final AdamW.Options ADAMW =
+      new AdamW.Options(0.9, 0.999, 1, 0.01, Bf16Steps.EXACT, SEED);
 
   private static final NewModel LLAMA =
       new NewModel(Family.LLAMA, 64, 160, 2, 4, 2, null, 64, 10_000, false);
@@ -236,7 +238,8 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
         Parameters gradients = new Parameters(backend, "gradients", layout, DType.F32);
         AdamW optimizer = new AdamW(backend, weights, gradients, ADAMW);
         Decoder decoder = new Decoder(backend, config, config.maxPositions());
-        Slab slab = new Slab(backend.allocate("step", plan(backend, decoder, shape)))) {
+        Slab slab = new Slab(backend.allocate("step", plan(backend, decoder, shape)));
+        Results results = new Results(backend, resultBytes(shape))) {
       RandomWeights.fill(backend, exact, config, DEVIATION, SEED);
       float[] start = backend.downloadF32(exact.all());
       if (dtype == DType.F32) {
@@ -257,11 +260,12 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
         slab.reset(mark);
         backend.zero(gradients.all());
         DecoderParameters d = DecoderParameters.of(gradients, config);
-        losses[step] = accumulate(backend, decoder, policy, d, batch, reference, slab);
+        losses[step] = accumulate(backend, decoder, policy, d, batch, reference, slab, results);
         if (step == 0) {
           first = backend.downloadF32(gradients.all());
         }
-        optimizer.step(LEARNING_RATE, 1);
+        optimizer.gradientNorm(1);
+        optimizer.update(LEARNING_RATE);
       }
       if (dtype == DType.F32) {
         backend.copy(exact.all(), weights.all());
@@ -284,6 +288,15 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
       }
       case SFT ->
           new LikelihoodObjective(backend, decoder, CHUNK_ROWS).plan(planner, dtype, keep, shape);
+    }
+    return planner.highWaterBytes();
+  }
+
+  private long resultBytes(BatchShape shape) {
+    Slab planner = Slab.planner();
+    switch (objective) {
+      case DPO -> PairObjective.planResults(planner, shape);
+      case SFT -> LikelihoodObjective.planResults(planner, shape);
     }
     return planner.highWaterBytes();
   }
@@ -312,25 +325,29 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
       DecoderParameters gradients,
       DeviceBatch batch,
       Tensor reference,
-      Slab slab) {
+      Slab slab,
+      Results results) {
     Activations.Policy keep = Activations.Policy.KEEP;
+    results.clear();
     return switch (objective) {
       case DPO -> {
         float[] scale = new float[SEQUENCES];
         Arrays.fill(scale, 1f / SEQUENCES);
         PairObjective.Weights weights =
             new PairObjective.Weights(scale, new float[SEQUENCES], new int[] {0, SEQUENCES});
-        List<PairStatistics> pairs =
+        PairObjective.Outcome outcome =
             pairs(backend, decoder)
-                .accumulate(policy, gradients, batch, weights, reference, keep, slab);
-        yield pairs.stream().mapToDouble(PairStatistics::loss).sum();
+                .accumulate(policy, gradients, batch, weights, reference, keep, slab, results);
+        results.read();
+        yield outcome.statistics(results).stream().mapToDouble(PairStatistics::loss).sum();
       }
       case SFT -> {
         int predictions = batch.host().numPredictions();
-        LikelihoodObjective.Statistics statistics =
+        LikelihoodObjective.Outcome outcome =
             new LikelihoodObjective(backend, decoder, CHUNK_ROWS)
-                .accumulate(policy, gradients, batch, 1f / predictions, keep, slab);
-        yield -statistics.logProb() / predictions;
+                .accumulate(policy, gradients, batch, 1f / predictions, keep, slab, results);
+        results.read();
+        yield -outcome.statistics(results).logProb() / predictions;
       }
     };
   }

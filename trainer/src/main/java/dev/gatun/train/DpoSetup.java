@@ -1,13 +1,13 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.model.Activations;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DeviceBatch;
-import dev.gatun.model.PackedBatch;
 import dev.gatun.preference.PairObjective;
 import dev.gatun.preference.PairObjective.Coupling;
 import dev.gatun.report.RunPlan;
@@ -28,6 +28,7 @@ record DpoSetup(
     @Nullable Reference reference,
     Activations.Policy keep,
     Slab slab,
+    Results results,
     RunPlan plan) {
   static DpoSetup of(DpoConfig config) {
     OpenDevice device = config.run().device().open(config.run().deviceOptions());
@@ -52,7 +53,8 @@ record DpoSetup(
             : Coupling.NONE;
     StepPacker packer = new StepPacker(pairs, TrainingSetup.tokensPerPack(config.run()), coupling);
     int chunkRows = TrainingSetup.logitRows(source.config());
-    BatchShape shape = largest(schedule, packer, chunkRows);
+    Sizes sizes = Sizes.of(schedule, packer, chunkRows);
+    BatchShape shape = sizes.batch();
     Decoder decoder = new Decoder(backend, source.config(), data.positions());
     PairObjective objective =
         new PairObjective(backend, decoder, LossOptions.of(config.loss()), coupling, chunkRows);
@@ -85,6 +87,7 @@ record DpoSetup(
     }
     objective.plan(planner, dtype, keep, shape);
     Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+    Results results = new Results(backend, sizes.resultBytes());
     TrainingSetup.reserveWorkspace(backend, source.config(), shape);
 
     List<String> notes = new ArrayList<>();
@@ -95,7 +98,9 @@ record DpoSetup(
     notes.add("reference: " + (reference == null ? "none" : reference.description()));
     notes.add(
         MemoryPlan.of(
-                policy, reference == null ? 0 : reference.sizeBytes(), slab.buffer().sizeBytes())
+                policy,
+                reference == null ? 0 : reference.sizeBytes(),
+                slab.buffer().sizeBytes() + results.sizeBytes())
             .describe());
     return new DpoSetup(
         new TrainingSetup(backend, schedule, decoder, policy, config.run()),
@@ -105,6 +110,7 @@ record DpoSetup(
         reference,
         keep,
         slab,
+        results,
         TrainingSetup.plan(
             config.run(),
             schedule,
@@ -113,14 +119,26 @@ record DpoSetup(
             notes));
   }
 
-  private static BatchShape largest(TrainingSchedule schedule, StepPacker packer, int chunkRows) {
-    BatchShape shape = BatchShape.EMPTY;
-    for (int number = 1; number <= schedule.totalSteps(); number++) {
-      for (StepPacker.Pack pack : packer.packs(schedule.step(number).microBatches())) {
-        PackedBatch batch = packer.batch(pack);
-        shape = shape.max(PairObjective.shape(batch, chunkRows));
+  /**
+   * The largest of all steps.
+   *
+   * @param resultBytes what the packs of a step leave for the host, together
+   */
+  private record Sizes(BatchShape batch, long resultBytes) {
+    static Sizes of(TrainingSchedule schedule, StepPacker packer, int chunkRows) {
+      BatchShape largest = BatchShape.EMPTY;
+      Slab results = Slab.planner();
+      for (int number = 1; number <= schedule.totalSteps(); number++) {
+        results.reset(0);
+        for (StepPacker.Pack pack : packer.packs(schedule.step(number).microBatches())) {
+          BatchShape shape = PairObjective.shape(packer.batch(pack), chunkRows);
+          largest = largest.max(shape);
+          Reference.planResults(results, shape);
+          PairObjective.planResults(results, shape);
+        }
+        Policy.planResults(results);
       }
+      return new Sizes(largest, results.highWaterBytes());
     }
-    return shape;
   }
 }

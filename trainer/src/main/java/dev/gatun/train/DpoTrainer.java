@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.model.Activations;
@@ -43,6 +44,7 @@ public final class DpoTrainer implements AutoCloseable {
   private final @Nullable Reference reference;
   private final Activations.Policy keep;
   private final Slab slab;
+  private final Results results;
   private final RunPlan plan;
   private long tokensSeen;
 
@@ -56,6 +58,7 @@ public final class DpoTrainer implements AutoCloseable {
     this.reference = parts.reference();
     this.keep = parts.keep();
     this.slab = parts.slab();
+    this.results = parts.results();
     this.plan = parts.plan();
   }
 
@@ -76,7 +79,7 @@ public final class DpoTrainer implements AutoCloseable {
   /** Runs all steps and writes the model to the output directory. */
   public RunSummary train() {
     if (reference != null && config.loss().precomputeRefLogProbs()) {
-      reference.scoreAll(setup.schedule(), packer, slab);
+      reference.scoreAll(setup.schedule(), packer, slab, results);
     }
     return setup.loop(plan, listeners).run(this::step);
   }
@@ -99,7 +102,10 @@ public final class DpoTrainer implements AutoCloseable {
     return setup.backend();
   }
 
-  /** One optimizer step: gradients of all its packs, then one update. */
+  /**
+   * One optimizer step: gradients of all its packs, then one update. The host reads what came of it
+   * once, before the update; until then, and after, it only tells the device what to do.
+   */
   private StepMetrics step(TrainingSchedule.Step step) {
     long begin = System.nanoTime();
     Backend backend = setup.backend();
@@ -108,13 +114,17 @@ public final class DpoTrainer implements AutoCloseable {
     long tokensComputed = 0;
     double flops = 0;
 
+    List<StepPacker.Pack> packs = packer.packs(step.microBatches());
+    List<PairObjective.Outcome> outcomes = new ArrayList<>();
+    results.clear();
     policy.zeroGradients();
-    for (StepPacker.Pack pack : packer.packs(step.microBatches())) {
+    for (StepPacker.Pack pack : packs) {
       slab.reset(0);
       PackedBatch packed = packer.batch(pack);
       DeviceBatch batch = DeviceBatch.upload(backend, slab, packed);
-      Tensor referenceLogProbs = reference == null ? null : reference.logProbs(pack, batch, slab);
-      List<PairStatistics> statistics =
+      Tensor referenceLogProbs =
+          reference == null ? null : reference.logProbs(pack, batch, slab, results);
+      outcomes.add(
           objective.accumulate(
               policy.weights(),
               policy.gradients(),
@@ -122,12 +132,19 @@ public final class DpoTrainer implements AutoCloseable {
               pack.weights(),
               referenceLogProbs,
               keep,
-              slab);
-      for (int i = 0; i < statistics.size(); i++) {
-        metrics.add(pack.microBatches().get(i), statistics.get(i));
-      }
+              slab,
+              results));
       tokensComputed += packed.numTokens();
       flops += Flops.forward(policy.config(), packed).training();
+    }
+    Results.Kept normAndScale = results.keep(policy.gradientNorm());
+    results.read();
+
+    for (int p = 0; p < packs.size(); p++) {
+      List<PairStatistics> statistics = outcomes.get(p).statistics(results);
+      for (int i = 0; i < statistics.size(); i++) {
+        metrics.add(packs.get(p).microBatches().get(i), statistics.get(i));
+      }
     }
     double loss = metrics.loss();
     if (!Double.isFinite(loss)) {
@@ -138,8 +155,10 @@ public final class DpoTrainer implements AutoCloseable {
     if (step.number() == 1 && startsAsReference()) {
       StepZeroCheck.check(config.loss(), metrics.pairs());
     }
-    double norm = policy.update(step.number());
+    double norm = results.f32(normAndScale)[0];
+    policy.update(step.number(), norm);
     if (reference != null) {
+      reference.remember(results);
       reference.afterStep(step.number(), config.loss(), policy.parameters());
     }
 
@@ -209,6 +228,7 @@ public final class DpoTrainer implements AutoCloseable {
   @Override
   public void close() {
     slab.close();
+    results.close();
     if (reference != null) {
       reference.close();
     }

@@ -13,6 +13,8 @@ import dev.gatun.optim.Optimizer;
 import dev.gatun.optim.RmsProp;
 import dev.gatun.optim.Sgd;
 import dev.gatun.tensor.DType;
+import dev.gatun.tensor.Slab;
+import dev.gatun.tensor.Tensor;
 import java.nio.file.Path;
 
 /**
@@ -142,18 +144,32 @@ final class Policy implements AutoCloseable {
             .factor(step - 1, optimizerConfig.warmupStepCount(totalSteps), totalSteps);
   }
 
-  /** Clips and applies the gradients; returns their global norm before clipping. */
-  double update(long step) {
-    double norm;
-    try (Backend.Range _ = backend.range("optimizer")) {
-      norm = optimizer.step(learningRate(step), optimizerConfig.maxGradNorm());
+  /** Counts, on a planning slab, the results that every step has. */
+  static void planResults(Slab planner) {
+    planner.allocate("gradient norm and scale", DType.F32, 2);
+  }
+
+  /** Global norm of the gradients before clipping, and the factor that clips: {@code [2]} f32. */
+  Tensor gradientNorm() {
+    try (Backend.Range _ = backend.range("gradient norm")) {
+      return optimizer.gradientNorm(optimizerConfig.maxGradNorm());
     }
+  }
+
+  /**
+   * Clips and applies the gradients.
+   *
+   * @param norm what {@link #gradientNorm} found
+   */
+  void update(long step, double norm) {
     if (!Double.isFinite(norm)) {
       throw new TrainingException(
           "step %d: gradient norm is %s; lower learning_rate or look at the data of this step"
               .formatted(step, norm));
     }
-    return norm;
+    try (Backend.Range _ = backend.range("optimizer")) {
+      optimizer.update(learningRate(step));
+    }
   }
 
   /** Writes a model directory that transformers loads: weights, config, tokenizer files. */

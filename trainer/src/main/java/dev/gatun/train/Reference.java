@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
@@ -18,6 +19,7 @@ import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import dev.gatun.tensor.Tensor;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -38,7 +40,11 @@ final class Reference implements AutoCloseable {
   private @Nullable Decoder ownDecoder;
   private @Nullable Parameters ownParameters;
   private @Nullable DecoderParameters weights;
+  private final List<Scored> scored = new ArrayList<>();
   private long rowsLeft;
+
+  /** Scores of a pack that lie among the results of the step under way. */
+  private record Scored(StepPacker.Pack pack, PackedBatch batch, Results.Kept byAnswer) {}
 
   private Reference(
       Backend backend,
@@ -148,20 +154,27 @@ final class Reference implements AutoCloseable {
   }
 
   /** Scores every row that the schedule trains on, before the policy changes. */
-  void scoreAll(TrainingSchedule schedule, StepPacker packer, Slab slab) {
+  void scoreAll(TrainingSchedule schedule, StepPacker packer, Slab slab, Results results) {
     for (int number = 1; rowsLeft > 0 && number <= schedule.totalSteps(); number++) {
       for (StepPacker.Pack pack : packer.packs(schedule.step(number).microBatches())) {
         if (!isKnown(pack)) {
           slab.reset(0);
-          logProbs(pack, DeviceBatch.upload(backend, slab, packer.batch(pack)), slab);
+          results.clear();
+          logProbs(pack, DeviceBatch.upload(backend, slab, packer.batch(pack)), slab, results);
+          results.read();
+          remember(results);
         }
       }
     }
     release();
   }
 
-  /** Log-probabilities of the pack's predictions, by answer; scored now unless known. */
-  Tensor logProbs(StepPacker.Pack pack, DeviceBatch batch, Slab slab) {
+  /**
+   * Log-probabilities of the pack's predictions, by answer; scored now unless known.
+   *
+   * @param results where scores are kept until {@link #remember}
+   */
+  Tensor logProbs(StepPacker.Pack pack, DeviceBatch batch, Slab slab, Results results) {
     Tensor byAnswer =
         slab.allocate("reference log-probs", DType.F32, batch.host().numPredictions());
     if (isKnown(pack)) {
@@ -182,7 +195,7 @@ final class Reference implements AutoCloseable {
       scorer.score(source, batch, slab, byAnswer);
     }
     if (!synced) {
-      remember(pack, batch.host(), backend.downloadF32(byAnswer));
+      scored.add(new Scored(pack, batch.host(), results.keep(byAnswer)));
     }
     return byAnswer;
   }
@@ -191,6 +204,19 @@ final class Reference implements AutoCloseable {
   void plan(Slab planner, DType dtype, BatchShape shape) {
     planner.allocate("reference log-probs", DType.F32, shape.predictions());
     scorer.plan(planner, dtype, shape);
+  }
+
+  /** Counts, on a planning slab, what {@link #logProbs} keeps of a batch of this shape. */
+  static void planResults(Slab planner, BatchShape shape) {
+    planner.allocate("reference log-probs", DType.F32, shape.predictions());
+  }
+
+  /** Takes the scores of this step's packs, now that the results have been read. */
+  void remember(Results results) {
+    for (Scored scores : scored) {
+      remember(scores.pack(), scores.batch(), results.f32(scores.byAnswer()));
+    }
+    scored.clear();
   }
 
   /** reference = (1 - alpha) reference + alpha policy, after every so many steps. */

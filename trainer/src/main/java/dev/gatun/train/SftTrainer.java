@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Results;
 import dev.gatun.data.SftTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.model.Activations;
@@ -38,6 +39,7 @@ public final class SftTrainer implements AutoCloseable {
   private final LikelihoodObjective objective;
   private final Activations.Policy keep;
   private final Slab slab;
+  private final Results results;
   private final RunPlan plan;
   private long tokensSeen;
 
@@ -52,10 +54,15 @@ public final class SftTrainer implements AutoCloseable {
     maxTokens = TrainingSetup.tokensPerPack(config.run());
     int chunkRows = TrainingSetup.logitRows(source.config());
     BatchShape shape = BatchShape.EMPTY;
+    Slab resultsPlanner = Slab.planner();
     for (int number = 1; number <= schedule.totalSteps(); number++) {
+      resultsPlanner.reset(0);
       for (PackedBatch batch : packs(schedule.step(number))) {
-        shape = shape.max(LikelihoodObjective.shape(batch, chunkRows));
+        BatchShape of = LikelihoodObjective.shape(batch, chunkRows);
+        shape = shape.max(of);
+        LikelihoodObjective.planResults(resultsPlanner, of);
       }
+      Policy.planResults(resultsPlanner);
     }
     Decoder decoder = new Decoder(backend, source.config(), data.positions());
     objective = new LikelihoodObjective(backend, decoder, chunkRows);
@@ -78,6 +85,7 @@ public final class SftTrainer implements AutoCloseable {
     DeviceBatch.plan(planner, shape);
     objective.plan(planner, dtype, keep, shape);
     slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+    results = new Results(backend, resultsPlanner.highWaterBytes());
     TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     setup = new TrainingSetup(backend, schedule, decoder, policy, config.run());
 
@@ -86,7 +94,7 @@ public final class SftTrainer implements AutoCloseable {
     notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
-    notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes()).describe());
+    notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes() + results.sizeBytes()).describe());
     plan =
         TrainingSetup.plan(
             config.run(),
@@ -131,28 +139,40 @@ public final class SftTrainer implements AutoCloseable {
     setup.policy().save(output);
   }
 
+  /**
+   * One optimizer step: gradients of all its packs, then one update. The host reads what came of it
+   * once, before the update.
+   */
   private StepMetrics step(TrainingSchedule.Step step) {
     long begin = System.nanoTime();
     Policy policy = setup.policy();
     List<PackedBatch> packs = packs(step);
     long predictions = packs.stream().mapToLong(PackedBatch::numPredictions).sum();
-    Statistics statistics = Statistics.NONE;
+    List<LikelihoodObjective.Outcome> outcomes = new ArrayList<>();
     double flops = 0;
 
+    results.clear();
     policy.zeroGradients();
     for (PackedBatch packed : packs) {
       slab.reset(0);
       DeviceBatch batch = DeviceBatch.upload(setup.backend(), slab, packed);
-      statistics =
-          statistics.plus(
-              objective.accumulate(
-                  policy.weights(),
-                  policy.gradients(),
-                  batch,
-                  (float) (1.0 / predictions),
-                  keep,
-                  slab));
+      outcomes.add(
+          objective.accumulate(
+              policy.weights(),
+              policy.gradients(),
+              batch,
+              (float) (1.0 / predictions),
+              keep,
+              slab,
+              results));
       flops += Flops.forward(policy.config(), packed).training();
+    }
+    Results.Kept normAndScale = results.keep(policy.gradientNorm());
+    results.read();
+
+    Statistics statistics = Statistics.NONE;
+    for (LikelihoodObjective.Outcome outcome : outcomes) {
+      statistics = statistics.plus(outcome.statistics(results));
     }
     double loss = -statistics.logProb() / predictions;
     if (!Double.isFinite(loss)) {
@@ -160,7 +180,8 @@ public final class SftTrainer implements AutoCloseable {
           "step %d: loss is %s; lower learning_rate or look at the data of this step"
               .formatted(step.number(), loss));
     }
-    double norm = policy.update(step.number());
+    double norm = results.f32(normAndScale)[0];
+    policy.update(step.number(), norm);
 
     long tokens = packs.stream().mapToLong(PackedBatch::numTokens).sum();
     tokensSeen += tokens;
@@ -222,6 +243,7 @@ public final class SftTrainer implements AutoCloseable {
   @Override
   public void close() {
     slab.close();
+    results.close();
     setup.close();
   }
 }

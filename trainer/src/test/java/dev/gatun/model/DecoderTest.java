@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.Results;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelDirectory;
 import dev.gatun.model.PackedBatch.Sequence;
@@ -119,15 +120,19 @@ class DecoderTest {
           Slab planner = Slab.planner();
           DeviceBatch.plan(planner, shape);
           objective.plan(planner, DType.F32, Activations.Policy.KEEP, shape);
+          Slab resultsPlanner = Slab.planner();
+          LikelihoodObjective.planResults(resultsPlanner, shape);
           backend.reserveWorkspace(shape.keyRows(), 1024);
-          try (Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()))) {
+          try (Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+              Results results = new Results(backend, resultsPlanner.highWaterBytes())) {
             objective.accumulate(
                 DecoderParameters.of(weights, config),
                 DecoderParameters.of(gradients, config),
                 DeviceBatch.upload(backend, slab, batch),
                 1,
                 Activations.Policy.KEEP,
-                slab);
+                slab,
+                results);
           }
         }
       }

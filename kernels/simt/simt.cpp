@@ -376,27 +376,29 @@ void combine_ballot(void *const *slots, unsigned mask) {
   }
 }
 
+void combine_match(void *const *slots, unsigned mask) {
+  for (unsigned i = 0; i < kWarpSize; ++i) {
+    if ((mask >> i & 1) == 0) continue;
+    MatchSlot &slot = *static_cast<MatchSlot *>(slots[i]);
+    for (unsigned j = 0; j < kWarpSize; ++j) {
+      if (mask >> j & 1 && static_cast<const MatchSlot *>(slots[j])->value == slot.value) slot.peers |= 1u << j;
+    }
+  }
+}
+
 void *shared_memory(const void *site, size_t bytes, size_t alignment) {
   Block &block = *running;
-  /* Its memory is there before any lane runs: that the first lane to come allocates it is not to look like a race with those that write. */
   for (const SharedBlock &shared : block.shared) {
-    if (shared.site != site) continue;
-    acquire(shared.memory);
-    return shared.memory;
+    if (shared.site == site) return shared.memory;
   }
   void *memory = allocate_shared(bytes, alignment);
   block.shared.push_back({site, memory});
-  release(memory);
   return memory;
 }
 
 void *dynamic_shared_memory() {
   Block &block = *running;
-  if (block.dynamic_shared == nullptr) {
-    block.dynamic_shared = allocate_shared(block.dynamic_shared_bytes, 128);
-    release(block.dynamic_shared);
-  }
-  acquire(block.dynamic_shared);
+  if (block.dynamic_shared == nullptr) block.dynamic_shared = allocate_shared(block.dynamic_shared_bytes, 128);
   return block.dynamic_shared;
 }
 

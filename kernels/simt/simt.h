@@ -198,6 +198,24 @@ inline int __all_sync(unsigned mask, int predicate, std::source_location where =
   return __ballot_sync(mask, predicate, where) == mask;
 }
 
+namespace gatun::simt {
+struct MatchSlot {
+  uint64_t value;
+  unsigned peers;
+};
+void combine_match(void *const *slots, unsigned mask);
+}  // namespace gatun::simt
+
+/** The lanes of mask that hold the same value. */
+template <class T>
+unsigned __match_any_sync(unsigned mask, T value, std::source_location where = std::source_location::current()) {
+  static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
+  gatun::simt::MatchSlot slot{0, 0};
+  std::memcpy(&slot.value, &value, sizeof value);
+  gatun::simt::warp_collective(mask, gatun::simt::Collective::kVote, &slot, gatun::simt::combine_match, where);
+  return slot.peers;
+}
+
 template <class T>
 T __ldg(const T *p) {
   return *p;

@@ -32,8 +32,6 @@ inline int64_t partial_floats(int64_t columns) {
   return kMostPartialFloats < kMostPartialRows * columns ? kMostPartialFloats : kMostPartialRows * columns;
 }
 
-constexpr int kPartialGroups = 32;
-
 /** Where sums go: d[gradient][c] += sum over rows of partial[gradient][row, c]. */
 template <int kGradients>
 struct PartialSums {
@@ -41,10 +39,10 @@ struct PartialSums {
   const float *partial[kGradients];
 };
 
-/** A block adds 32 columns: warp g the rows g, g + 32, ..., then the warps' sums are added in their order. blockIdx.y: which gradient. */
-template <int kGradients>
-__global__ void __launch_bounds__(kWarp *kPartialGroups) add_partial_sums_kernel(PartialSums<kGradients> sums, int64_t rows, int64_t columns) {
-  GATUN_SHARED(group_sums, float[kPartialGroups][kWarp]);
+/** A block adds 32 columns: warp g the rows g, g + kGroups, ..., then the warps' sums are added in their order. blockIdx.y: which gradient. */
+template <int kGradients, int kGroups>
+__global__ void __launch_bounds__(kWarp *kGroups) add_partial_sums_kernel(PartialSums<kGradients> sums, int64_t rows, int64_t columns) {
+  GATUN_SHARED(group_sums, float[kGroups][kWarp]);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, group = static_cast<int>(threadIdx.x) / kWarp;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kWarp + lane;
   const float *partial = blockIdx.y == 0 ? sums.partial[0] : sums.partial[kGradients - 1];
@@ -52,13 +50,13 @@ __global__ void __launch_bounds__(kWarp *kPartialGroups) add_partial_sums_kernel
   float total = 0.0f;
   if (column < columns) {
 #pragma unroll 4
-    for (int64_t row = group; row < rows; row += kPartialGroups) total += partial[row * columns + column];
+    for (int64_t row = group; row < rows; row += kGroups) total += partial[row * columns + column];
   }
   group_sums[group][lane] = total;
   __syncthreads();
   if (group != 0 || column >= columns) return;
 #pragma unroll
-  for (int other = 1; other < kPartialGroups; ++other) total += group_sums[other][lane];
+  for (int other = 1; other < kGroups; ++other) total += group_sums[other][lane];
   d[column] += total;
 }
 
@@ -72,17 +70,24 @@ void add_partial_sums(const char *name, cudaStream_t stream, float *const (&d)[k
     sums.partial[i] = workspace + i * rows * columns;
   }
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, kWarp)), kGradients);
-  launch(name, add_partial_sums_kernel<kGradients>, grid, kWarp * kPartialGroups, 0, stream, sums, rows, columns);
+  const auto run = [&]<int kGroups>(std::integral_constant<int, kGroups>) {
+    launch(name, add_partial_sums_kernel<kGradients, kGroups>, grid, kWarp * kGroups, 0, stream, sums, rows, columns);
+  };
+  if (rows <= 32) {
+    run(std::integral_constant<int, 4>{});
+  } else {
+    run(std::integral_constant<int, 32>{});
+  }
 }
 
-/**
- * Sums over rows of `gradients` functions of (row, column). Values has
- *   template <int N> void add(float (&sums)[kGradients][N], int64_t row, int64_t column) const
- * A block takes 32 * N columns of a chunk of rows, its warps every 8th row of it, kRowTurns rows in flight. Shared memory: 8 KiB per gradient
- * at N = 8.
- */
 constexpr int kColumnWarps = 8;
 
+/**
+ * Sums over rows of kGradients functions of (row, column). Values has
+ *   template <int N> void add(float (&sums)[kGradients][N], int64_t row, int64_t column) const
+ * A block takes 32 * N columns of a chunk of rows, its warps every 8th row of it, four rows in flight. Shared memory: 8 KiB per gradient
+ * at N = 8.
+ */
 template <int N, int kGradients, class Values>
 __global__ void __launch_bounds__(kWarp *kColumnWarps)
     column_sums_kernel(Values values, float *partial, int64_t partial_stride, int64_t rows, int64_t columns, int64_t rows_each) {

@@ -19,31 +19,8 @@ int64_t workspace_bytes(int64_t rows, int64_t columns) {
   return (bytes + 63) / 64 * 64;
 }
 
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // rows come one by one
-const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION,
-                                    .last_error = last_failure,
-                                    .workspace_bytes = workspace_bytes,
-                                    .cast = cast,
-                                    .mix = mix,
-                                    .residual_forward = residual_forward,
-                                    .bias_backward = bias_backward,
-                                    .attention_forward = attention_forward,
-                                    .attention_backward = attention_backward,
-                                    .swiglu_forward = swiglu_forward,
-                                    .swiglu_backward = swiglu_backward,
-                                    .gelu_forward = gelu_forward,
-                                    .gelu_backward = gelu_backward,
-                                    .gather_forward = gather_forward,
-                                    .gather_backward = gather_backward,
-                                    .logprob_forward = logprob_forward,
-                                    .logprob_backward = logprob_backward,
-                                    .preference = preference,
-                                    .gradnorm = gradnorm,
-                                    .adamw = adamw,
-                                    .adamw_8bit = adamw_8bit,
-                                    .rmsprop = rmsprop,
-                                    .sgd = sgd,
-                                    .split_master = split_master,
-                                    .join_master = join_master};
+#define GATUN_ROW(row) .row = row,
+const gatun_kernels kernel_table = {.abi_version = GATUN_ABI_VERSION, .last_error = last_failure, GATUN_ROWS(GATUN_ROW)};
+#undef GATUN_ROW
 
 }  // namespace gatun::GATUN_ISA

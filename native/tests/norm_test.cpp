@@ -10,7 +10,21 @@ namespace {
 struct Case {
   int64_t tokens, groups, dim, padding;  // padding: elements between rows
 };
-const Case kCases[] = {{1, 1, 1, 0}, {3, 1, 17, 5}, {2, 3, 8, 0}, {7, 2, 33, 3}, {129, 1, 64, 0}, {67, 1, 1031, 9}, {40, 4, 96, 32}};
+const Case kCases[] = {{1, 1, 1, 0},     {3, 1, 17, 5},   {2, 3, 8, 0},   {7, 2, 33, 3},    {129, 1, 64, 0},
+                       {67, 1, 1031, 9}, {40, 4, 96, 32}, {5, 1, 896, 0}, {3, 1, 2048, 16}, {2, 1, 5003, 0}};
+/** One row for every way in which threads share it. */
+const Case kRacyCases[] = {{2, 3, 8, 0}, {5, 1, 17, 1}, {3, 1, 264, 0}};
+/** Rows that a GPU's threads cannot hold, and more rows than they take at once. Emulated these take long: not in all variants. */
+const Case kLongRows[] = {{1, 1, 16384, 16}, {1, 1, 16392, 0}};
+const Case kManyRows = {900, 1, 520, 0};
+
+std::vector<Case> cases(int32_t dtype, bool with_delta) {
+  if constexpr (kDetectsRaces) return {std::begin(kRacyCases), std::end(kRacyCases)};
+  std::vector<Case> all(std::begin(kCases), std::end(kCases));
+  if (with_delta) all.insert(all.end(), std::begin(kLongRows), std::end(kLongRows));
+  if (with_delta && dtype == GATUN_BF16) all.push_back(kManyRows);
+  return all;
+}
 
 struct Normalized {
   std::vector<double> y;
@@ -71,8 +85,8 @@ TEST(the_reference_gradient_is_the_central_difference) {
 
 TEST(rmsnorm_forward_and_backward) {
   for (const int32_t dtype : kDtypes) {
-    for (const Case &c : kCases) {
-      for (const bool with_delta : {false, true}) {
+    for (const bool with_delta : {false, true}) {
+      for (const Case &c : cases(dtype, with_delta)) {
         Random random(9);
         const int64_t width = c.groups * c.dim, x_stride = width + c.padding, y_stride = width + 2 * c.padding, rows = c.tokens * c.groups;
         const int64_t x_count = c.tokens * x_stride, y_count = c.tokens * y_stride;
@@ -135,8 +149,8 @@ TEST(rmsnorm_forward_and_backward) {
 
 TEST(layernorm_forward_and_backward) {
   for (const int32_t dtype : kDtypes) {
-    for (const Case &c : kCases) {
-      for (const bool with_delta : {false, true}) {
+    for (const bool with_delta : {false, true}) {
+      for (const Case &c : cases(dtype, with_delta)) {
         Random random(10);
         const int64_t count = c.tokens * c.dim;
         const Array x(dtype, count, random, -1, 3), delta(dtype, count, random), weight(dtype, c.dim, random), bias(dtype, c.dim, random);

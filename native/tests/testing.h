@@ -175,6 +175,11 @@ constexpr bool kDetectsRaces = true;
 constexpr bool kDetectsRaces = false;
 #endif
 
+/** Sizes that take too many blocks for the race detector. */
+inline bool too_large(int64_t size, int64_t most) {
+  return kDetectsRaces && size > most;
+}
+
 #if defined(GATUN_TEST_SIMT)
 /** Indices in device memory are not looked at before they are used. */
 constexpr bool kChecksIndices = false;

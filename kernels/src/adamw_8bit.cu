@@ -59,6 +59,7 @@ struct AdamW8bit {
     }
     const float scale_m = moment_scale<7>(warp_max(largest_m)), scale_v = moment_scale<8>(warp_max(largest_v));
     const float inverse_m = scale_m > 0 ? 1.0f / scale_m : 0.0f, inverse_v = scale_v > 0 ? 1.0f / scale_v : 0.0f;
+    __syncwarp();  // all lanes have read the old scales
     if (threadIdx.x % kWarp == 0) {
       first_scale[block] = scale_m;
       second_scale[block] = scale_v;

@@ -7,8 +7,8 @@
  * three logits before the first 16-byte boundary and behind the last one, where the vocabulary is odd, are single threads' loads.
  *
  * Forward reads a row once. A thread holds the sums over its own logits relative to its own largest z; a turn first finds its largest logit
- * and then takes exponentials, one per logit, of base 2: t = z log2(e) - reference, a single fused multiply and add, exact where it matters,
- * since lse adds back the same rounded reference. Of the position of the largest logit a thread keeps the turn, and looks again at the end.
+ * and then takes exponentials, one per logit, of base 2: t = (z - reference) log2(e). The difference comes first: of a product of giants
+ * nothing is right behind the point. Of the position of the largest logit a thread keeps the turn, and looks again at the end.
  * At the end sums are brought to the row's largest z and added, lanes in f32, warps in double, in an order that depends on nothing.
  * Blocks begin with the last row: it is what the matrix product has just written, and lies in the second-level cache.
  * Shared memory 648 bytes. Traffic per logit: 4 bytes read; about 11 FLOPs and one exponential, 4 and one if lse is all that is asked for.
@@ -96,9 +96,9 @@ struct Span {
 
 enum class Outputs { kLseOnly, kAll };
 
-/** A thread's sums over its logits, relative to its largest z so far. t = z log2(e) - reference. */
+/** A thread's sums over its logits, relative to its largest z so far. t = (z - reference) log2(e). */
 struct Sums {
-  float reference = kNothing;  // the largest z, times log2(e)
+  float reference = kNothing;  // the largest z
   float exp = 0;               // sum 2^t
   float exp_t = 0;             // sum 2^t t
   float square = 0;            // sum 2^2t
@@ -109,7 +109,7 @@ struct Sums {
   /** Brings the sums to another reference. */
   template <Outputs outputs>
   __device__ __forceinline__ void refer_to(float to) {
-    const float shift = reference - to, factor = exp2_fast(shift);
+    const float shift = fmaxf(kLog2E * (reference - to), kNothing), factor = exp2_fast(shift);
     if constexpr (outputs == Outputs::kAll) {
       exp_t = fmaf(exp, shift, exp_t) * factor;
       square *= factor * factor;
@@ -121,7 +121,7 @@ struct Sums {
 
 template <class Cap>
 __device__ __forceinline__ float reference_of(float logit, const Cap &cap) {
-  return fmaxf(kLog2E * cap.z(logit), kNothing);
+  return fmaxf(cap.z(logit), kNothing);
 }
 
 /** Adds kGroups groups of kGroup logits, the first of which is logit `at`. */
@@ -146,7 +146,7 @@ __device__ __forceinline__ void add(Sums &sums, const float (&logits)[kGroups][k
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) {
       const float z = cap.z(logits[g][i]);
-      const float t = fmaf(kLog2E, z, -sums.reference);
+      const float t = kLog2E * (z - sums.reference);
       const float e = exp2_fast(t);
       group_exp += e;
       if constexpr (outputs == Outputs::kAll) {
@@ -277,7 +277,7 @@ __global__ void __launch_bounds__(kThreads, Cap::kBlocks) forward_kernel(Forward
     constexpr double kNats = 1.0 / static_cast<double>(kLog2E);
     const double exp = sum_of_warps(exchange.exp);
     const double log_sum = ::log2(exp);
-    const double lse = kNats * (static_cast<double>(sums.reference) + log_sum);
+    const double lse = static_cast<double>(sums.reference) + kNats * log_sum;
     if (lane == 0) {
       exchange.lse = lse;
       out.lse[row] = static_cast<float>(lse);

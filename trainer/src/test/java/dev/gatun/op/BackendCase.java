@@ -9,10 +9,14 @@ import dev.gatun.backend.CudaOptions;
 import dev.gatun.tensor.DType;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** One way to run a contract: a backend, its kernels' instruction set, and a storage type. */
 record BackendCase(String backend, String isa, DType dtype) {
-  /** System property: {@code cuda} runs contracts on CUDA alone; what that is, gatun.cuda says. */
+  /**
+   * System property: {@code cpu} or {@code cuda} runs contracts on that alone; what CUDA is,
+   * gatun.cuda says. Without it both: CUDA is then the emulated GPU, which the build chooses.
+   */
   private static final String BACKEND_PROPERTY = "gatun.test.backend";
 
   private static final String CUDA = "cuda";
@@ -23,15 +27,19 @@ record BackendCase(String backend, String isa, DType dtype) {
    * The one list of backends: what this machine can run or what it is asked for, in f32 and bf16.
    */
   static List<BackendCase> all() {
-    String asked = System.getProperty(BACKEND_PROPERTY, "cpu");
+    String asked = System.getProperty(BACKEND_PROPERTY, "all");
     return switch (asked) {
+      case "all" -> Stream.concat(cpu().stream(), cuda().stream()).toList();
       case "cpu" -> cpu();
-      case CUDA ->
-          List.of(new BackendCase(CUDA, "", DType.F32), new BackendCase(CUDA, "", DType.BF16));
+      case CUDA -> cuda();
       default ->
           throw new IllegalStateException(
-              BACKEND_PROPERTY + " is '" + asked + "', expected cpu or cuda");
+              BACKEND_PROPERTY + " is '" + asked + "', expected all, cpu or cuda");
     };
+  }
+
+  private static List<BackendCase> cuda() {
+    return List.of(new BackendCase(CUDA, "", DType.F32), new BackendCase(CUDA, "", DType.BF16));
   }
 
   private static List<BackendCase> cpu() {

@@ -223,8 +223,9 @@ struct gatun_kernels {
                    double correction1, double correction2, uint64_t rounding_seed, int32_t dtype, void *stream);
 
   /* AdamW with moments of 8 bits: the same formulas on decoded moments, which are then encoded again (Dettmers et al., arXiv 2110.02861: blocks of
-   * GATUN_MOMENT_BLOCK elements with one scale, dynamic tree codes; what a code means is in native/src/moments.h). first_moment, second_moment [count]
-   * codes, zeros at the start; first_scale, second_scale [ceil(count / GATUN_MOMENT_BLOCK)]. A second moment above zero is never encoded as zero. */
+   * GATUN_MOMENT_BLOCK elements with one scale, dynamic tree codes; what a code means is in native/src/moments.h). first_moment, second_moment
+   * [count] codes, zeros at the start; first_scale, second_scale [ceil(count / GATUN_MOMENT_BLOCK)]. A second moment above zero is never encoded as
+   * zero. */
   int32_t (*adamw_8bit)(void *weight, uint16_t *remainder, uint8_t *first_moment, uint8_t *second_moment, float *first_scale, float *second_scale,
                         const float *gradient, const float *gradient_scale, int64_t count, int64_t decay_count, double learning_rate, double beta1,
                         double beta2, double eps, double weight_decay, double correction1, double correction2, uint64_t rounding_seed, int32_t dtype,

@@ -35,6 +35,15 @@ public final class MemoryExhaustedException extends GatunException {
                 gibibytes(totalBytes)));
   }
 
+  private MemoryExhaustedException(String message, MemoryExhaustedException refused) {
+    super(message, refused);
+  }
+
+  /** The same, with what memory is for and what to change. */
+  public MemoryExhaustedException explained(String explanation) {
+    return new MemoryExhaustedException(getMessage() + "; " + explanation, this);
+  }
+
   private static double gibibytes(long sizeBytes) {
     return sizeBytes / (double) (1L << 30);
   }

@@ -110,8 +110,7 @@ public final class AttentionContract {
     double storage = Workbench.roundoff(dtype) / Workbench.F32_ROUNDOFF;
     double operands = bench.backend().name().equals("cuda") ? storage : 0;
     bench.assertClose(lse, expected.lse(), scoreRoundings + keyRows + 16, 1);
-    bench.assertClose(
-        out, expected.out(), scoreRoundings + keyRows + 16 + operands, largestV);
+    bench.assertClose(out, expected.out(), scoreRoundings + keyRows + 16 + operands, largestV);
 
     bench.runs("attention_backward");
     Tensor dOut = bench.normal("dOut", dtype, tokens, width);

@@ -4,10 +4,12 @@ import dev.gatun.backend.Backend;
 import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
+import dev.gatun.memory.MemoryExhaustedException;
 import dev.gatun.model.Activations;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.ParameterLayout;
 import dev.gatun.preference.PairObjective;
 import dev.gatun.preference.PairObjective.Coupling;
 import dev.gatun.report.RunPlan;
@@ -51,8 +53,9 @@ record DpoSetup(
         config.loss().lossType().stream().anyMatch(LossType::sortsMicroBatch)
             ? Coupling.MICRO_BATCH
             : Coupling.NONE;
-    StepPacker packer = new StepPacker(pairs, TrainingSetup.tokensPerPack(config.run()), coupling);
-    int chunkRows = TrainingSetup.logitRows(source.config());
+    StepPacker packer =
+        new StepPacker(pairs, TrainingSetup.tokensPerPack(backend, config.run()), coupling);
+    int chunkRows = TrainingSetup.logitRows(backend, source.config());
     Sizes sizes = Sizes.of(schedule, packer, chunkRows);
     BatchShape shape = sizes.batch();
     Decoder decoder = new Decoder(backend, source.config(), data.positions());
@@ -66,29 +69,51 @@ record DpoSetup(
     DType dtype = Policy.dtype(config.precision());
     String attention =
         TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
-    Policy policy =
-        new Policy(
-            backend,
-            source,
-            config.precision(),
-            config.model().dtype(),
-            config.optimizer(),
-            config.run().seed(),
-            schedule.totalSteps());
-    Reference reference =
-        config.loss().scoresReference()
-            ? Reference.open(config, backend, source, data, policy, decoder, chunkRows, schedule)
-            : null;
-
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
-    if (reference != null) {
-      reference.plan(planner, dtype, shape);
-    }
     objective.plan(planner, dtype, keep, shape);
-    Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
-    Results results = new Results(backend, sizes.resultBytes());
-    TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+    long elements = ParameterLayout.of(source.config()).elementCount();
+    boolean ownReference =
+        config.loss().scoresReference()
+            && (config.model().refModelNameOrPath() != null
+                || !config.loss().precomputeRefLogProbs());
+    MemoryPlan memory =
+        MemoryPlan.of(
+            elements,
+            dtype,
+            config.optimizer(),
+            ownReference ? elements : 0,
+            planner.highWaterBytes() + sizes.resultBytes());
+    Policy policy;
+    Reference reference;
+    Slab slab;
+    Results results;
+    try {
+      policy =
+          new Policy(
+              backend,
+              source,
+              config.precision(),
+              config.model().dtype(),
+              config.optimizer(),
+              config.run().seed(),
+              schedule.totalSteps());
+      reference =
+          config.loss().scoresReference()
+              ? Reference.open(config, backend, source, data, policy, decoder, chunkRows, schedule)
+              : null;
+      planner = Slab.planner();
+      DeviceBatch.plan(planner, shape);
+      if (reference != null) {
+        reference.plan(planner, dtype, shape);
+      }
+      objective.plan(planner, dtype, keep, shape);
+      slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+      results = new Results(backend, sizes.resultBytes());
+      TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+    } catch (MemoryExhaustedException refused) {
+      throw memory.explain(refused);
+    }
 
     List<String> notes = new ArrayList<>();
     notes.addAll(device.notes());

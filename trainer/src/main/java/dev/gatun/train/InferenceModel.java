@@ -109,7 +109,7 @@ public final class InferenceModel implements AutoCloseable {
   }
 
   private List<Double> score(PackedBatch packed) {
-    int chunkRows = TrainingSetup.logitRows(source.config());
+    int chunkRows = TrainingSetup.logitRows(backend, source.config());
     DType dtype = parameters.dtype();
     BatchShape shape = PairObjective.shape(packed, chunkRows);
     try (Decoder decoder = new Decoder(backend, source.config(), shape.tokens())) {

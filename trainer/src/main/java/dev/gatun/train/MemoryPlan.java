@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.memory.MemoryExhaustedException;
 import dev.gatun.tensor.DType;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,6 +21,38 @@ record MemoryPlan(List<Line> lines) {
     lines.add(new Line("optimizer", policy.optimizerBytes()));
     lines.add(new Line("step", stepBytes));
     return new MemoryPlan(lines);
+  }
+
+  /**
+   * What a run will take, before anything is allocated.
+   *
+   * @param elements weights of the model
+   * @param referenceElements weights of a reference of its own; 0: none
+   * @param stepBytes activations, logits and what else lives for a step
+   */
+  static MemoryPlan of(
+      long elements,
+      DType weights,
+      OptimizerConfig optimizer,
+      long referenceElements,
+      long stepBytes) {
+    List<Line> lines = new ArrayList<>();
+    lines.add(new Line("policy", elements * weights.sizeBytes()));
+    if (referenceElements > 0) {
+      lines.add(new Line("reference", referenceElements * weights.sizeBytes()));
+    }
+    lines.add(new Line("gradients", elements * DType.F32.sizeBytes()));
+    lines.add(new Line("optimizer", elements * optimizer.bytesPerWeight(weights)));
+    lines.add(new Line("step", stepBytes));
+    return new MemoryPlan(lines);
+  }
+
+  /** A refusal of memory, with what the run needs in all and what would need less. */
+  MemoryExhaustedException explain(MemoryExhaustedException refused) {
+    return refused.explained(
+        describe()
+            + "; step shrinks with max_tokens_per_pack and gradient_checkpointing, policy and step"
+            + " with bf16, optimizer with optim adamw_8bit or bf16_stochastic_round");
   }
 
   /** One line for people. */

@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.report.EffectiveConfig;
+import dev.gatun.tensor.DType;
 import java.util.Objects;
 
 /**
@@ -94,6 +95,19 @@ public record OptimizerConfig(
         lrSchedulerType == LearningRateSchedule.CONSTANT_WITH_WARMUP,
         warmup,
         "constant_with_warmup without warmup_steps or warmup_ratio is constant; set one of them");
+  }
+
+  /** Bytes that the optimizer keeps for each weight, but for scales of 8-bit moments. */
+  int bytesPerWeight(DType weights) {
+    int remainder = weights == DType.BF16 && !bf16StochasticRound ? DType.U16.sizeBytes() : 0;
+    int moments =
+        switch (optim) {
+          case ADAMW_TORCH, ADAMW_TORCH_FUSED -> 2 * DType.F32.sizeBytes();
+          case ADAMW_8BIT -> 2 * DType.U8.sizeBytes();
+          case RMSPROP -> (momentum > 0 ? 2 : 1) * DType.F32.sizeBytes();
+          case SGD -> (momentum > 0 ? 1 : 0) * DType.F32.sizeBytes();
+        };
+    return moments + remainder;
   }
 
   /** What holds only together with the precision of a run. */

@@ -4,12 +4,14 @@ import dev.gatun.backend.Backend;
 import dev.gatun.backend.Results;
 import dev.gatun.data.SftTokens;
 import dev.gatun.data.TrainingSchedule;
+import dev.gatun.memory.MemoryExhaustedException;
 import dev.gatun.model.Activations;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.Flops;
 import dev.gatun.model.PackedBatch;
+import dev.gatun.model.ParameterLayout;
 import dev.gatun.preference.LikelihoodObjective;
 import dev.gatun.preference.LikelihoodObjective.Statistics;
 import dev.gatun.report.MetricName;
@@ -51,8 +53,8 @@ public final class SftTrainer implements AutoCloseable {
     TrainingData<SftTokens> data = TrainingData.texts(config, source);
     rows = data.rows();
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
-    maxTokens = TrainingSetup.tokensPerPack(config.run());
-    int chunkRows = TrainingSetup.logitRows(source.config());
+    maxTokens = TrainingSetup.tokensPerPack(backend, config.run());
+    int chunkRows = TrainingSetup.logitRows(backend, source.config());
     BatchShape shape = BatchShape.EMPTY;
     Slab resultsPlanner = Slab.planner();
     for (int number = 1; number <= schedule.totalSteps(); number++) {
@@ -72,21 +74,32 @@ public final class SftTrainer implements AutoCloseable {
             : Activations.Policy.KEEP;
     String attention =
         TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
-    Policy policy =
-        new Policy(
-            backend,
-            source,
-            config.precision(),
-            config.model().dtype(),
-            config.optimizer(),
-            config.run().seed(),
-            schedule.totalSteps());
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
     objective.plan(planner, dtype, keep, shape);
-    slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
-    results = new Results(backend, resultsPlanner.highWaterBytes());
-    TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+    Policy policy;
+    try {
+      policy =
+          new Policy(
+              backend,
+              source,
+              config.precision(),
+              config.model().dtype(),
+              config.optimizer(),
+              config.run().seed(),
+              schedule.totalSteps());
+      slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+      results = new Results(backend, resultsPlanner.highWaterBytes());
+      TrainingSetup.reserveWorkspace(backend, source.config(), shape);
+    } catch (MemoryExhaustedException refused) {
+      throw MemoryPlan.of(
+              ParameterLayout.of(source.config()).elementCount(),
+              dtype,
+              config.optimizer(),
+              0,
+              planner.highWaterBytes() + resultsPlanner.highWaterBytes())
+          .explain(refused);
+    }
     setup = new TrainingSetup(backend, schedule, decoder, policy, config.run());
 
     List<String> notes = new ArrayList<>();

@@ -21,14 +21,24 @@ import java.util.List;
  * data is known, a schedule and a policy.
  */
 final class TrainingSetup implements AutoCloseable {
-  /** Enough rows to keep matrix products busy, few enough to keep activations small. */
-  private static final int TOKENS_PER_PACK = 2048;
-
-  /** Logits that the head makes at a time, at most, unless one pair has more. */
-  private static final long LOGITS_BYTES = 128L << 20;
-
   private static final int MIN_LOGIT_ROWS = 64;
-  private static final int MAX_LOGIT_ROWS = 2048;
+
+  /**
+   * How much is computed at a time on a kind of device: enough rows to keep its matrix products
+   * busy, few enough to keep activations small.
+   *
+   * @param tokens in a pack
+   * @param logitsBytes of the logits that the head makes at a time, unless one pair has more
+   * @param logitRows the same in rows
+   */
+  private record Portion(int tokens, long logitsBytes, int logitRows) {
+    static final Portion CPU = new Portion(2048, 128L << 20, 2048);
+    static final Portion GPU = new Portion(16_384, 2L << 30, 8192);
+
+    static Portion of(Backend backend) {
+      return backend.name().equals("cuda") ? GPU : CPU;
+    }
+  }
 
   private final Backend backend;
   private final TrainingSchedule schedule;
@@ -101,14 +111,15 @@ final class TrainingSetup implements AutoCloseable {
   }
 
   /** Tokens that are computed together, at most, unless one row has more. */
-  static int tokensPerPack(RunConfig run) {
-    return run.maxTokensPerPack() == 0 ? TOKENS_PER_PACK : run.maxTokensPerPack();
+  static int tokensPerPack(Backend backend, RunConfig run) {
+    return run.maxTokensPerPack() == 0 ? Portion.of(backend).tokens() : run.maxTokensPerPack();
   }
 
   /** Prediction rows that the head makes logits for at a time. */
-  static int logitRows(ModelConfig config) {
-    long rows = LOGITS_BYTES / (DType.F32.sizeBytes() * (long) config.vocabSize());
-    return Math.clamp(rows, MIN_LOGIT_ROWS, MAX_LOGIT_ROWS);
+  static int logitRows(Backend backend, ModelConfig config) {
+    Portion portion = Portion.of(backend);
+    long rows = portion.logitsBytes() / (DType.F32.sizeBytes() * (long) config.vocabSize());
+    return Math.clamp(rows, MIN_LOGIT_ROWS, portion.logitRows());
   }
 
   /** Workspace for every kernel call of a step. */

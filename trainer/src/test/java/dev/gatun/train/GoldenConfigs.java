@@ -10,19 +10,19 @@ import java.util.Locale;
 final class GoldenConfigs {
   private GoldenConfigs() {}
 
-  static DpoConfig of(JsonNode arguments, Path goldens, Path output) {
-    return builder(arguments, goldens, output).build();
+  static DpoConfig of(JsonNode arguments, Path goldens, Path output, Device device) {
+    return builder(arguments, goldens, output, device).build();
   }
 
-  static DpoConfig.Builder builder(JsonNode a, Path goldens, Path output) {
+  static DpoConfig.Builder builder(JsonNode a, Path goldens, Path output, Device device) {
     DpoConfig.Builder builder =
         DpoConfig.builder()
             .modelNameOrPath(goldens.resolve("models").resolve(a.get("model").asText()))
             .datasetName(goldens.resolve("data").resolve(a.get("data").asText()))
             .outputDir(output)
             .overwriteOutputDir()
-            .device(Device.CPU)
-            .threads(1)
+            .device(device)
+            .threads(device.type() == Device.Type.CPU ? 1 : 0)
             .trainSamplingStrategy(SamplingStrategy.SEQUENTIAL)
             .loggingSteps(1)
             .lossType(

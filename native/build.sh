@@ -4,6 +4,7 @@
 #                              library for this machine's GPU in build/kernels/lib. The default
 #   native/build.sh simt       the CPU library, and the emulated CUDA library that the Java tests use
 #   native/build.sh cuda       the CUDA library for all architectures; needs nvcc, but no GPU
+#   native/build.sh distribution   the CUDA library as a distribution has it, in build/distribution: one machine code per generation
 #   native/build.sh tests      all of them (CUDA where nvcc is), and the native tests; ctest --test-dir build runs them
 #   native/build.sh sanitize   the tests, with AddressSanitizer and UndefinedBehaviorSanitizer, in build/sanitize
 #   native/build.sh races      the tests of CUDA kernels, with ThreadSanitizer, in build/races
@@ -33,6 +34,13 @@ case $variant in
     targets=(gatun_cuda)
     options+=(-DGATUN_CUDA_ARCHITECTURES="$all_architectures")
     ;;
+  distribution)
+    [[ -n ${CUDACXX:-} ]] || fail "no nvcc found in PATH, CUDA_HOME, CUDA_PATH or /usr/local/cuda; install the CUDA Toolkit, or set CUDACXX to its nvcc"
+    build=$root/build/distribution
+    targets=(gatun_cuda)
+    # Code for 8.0 runs on 8.6 and 8.9 as well.
+    options+=(-DGATUN_CUDA_ARCHITECTURES="80;90;100;120" -DGATUN_BUILD_TESTS=OFF)
+    ;;
   tests)
     targets=(all)
     options+=(-DGATUN_CUDA_ARCHITECTURES="$all_architectures")
@@ -47,7 +55,7 @@ case $variant in
     targets=(all)
     options+=(-DGATUN_SANITIZE=thread -DGATUN_CUDA=OFF)
     ;;
-  *) fail "unknown variant '$variant', expected libraries, simt, cuda, tests, sanitize or races" ;;
+  *) fail "unknown variant '$variant', expected libraries, simt, cuda, distribution, tests, sanitize or races" ;;
 esac
 
 if [[ ! -f $build/CMakeCache.txt && -z ${CMAKE_GENERATOR:-} ]] && command -v ninja > /dev/null; then

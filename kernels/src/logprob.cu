@@ -277,7 +277,7 @@ __global__ void __launch_bounds__(kThreads, Cap::kBlocks) forward_kernel(Forward
     constexpr double kNats = 1.0 / static_cast<double>(kLog2E);
     const double exp = sum_of_warps(exchange.exp);
     const double log_sum = ::log2(exp);
-    const double lse = static_cast<double>(sums.reference) + kNats * log_sum;
+    const double lse = ::fma(kNats, log_sum, static_cast<double>(sums.reference));
     if (lane == 0) {
       exchange.lse = lse;
       out.lse[row] = static_cast<float>(lse);

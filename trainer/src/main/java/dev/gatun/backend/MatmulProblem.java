@@ -1,5 +1,6 @@
 package dev.gatun.backend;
 
+import dev.gatun.memory.Buffer;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -26,8 +27,11 @@ record MatmulProblem(
     boolean biased,
     Accumulate accumulate,
     boolean tf32) {
-  /** What cuBLASLt assumes of pointers unless told otherwise. */
-  private static final long MAX_ALIGNMENT_BYTES = 256;
+  /**
+   * What every tensor of a slab has. More would be luck of its place, and two passes over the same
+   * batch, the policy's and the reference's, would take different algorithms, whose sums differ.
+   */
+  private static final long MAX_ALIGNMENT_BYTES = Buffer.ALIGNMENT_BYTES;
 
   static MatmulProblem of(
       MatmulShape shape,

@@ -19,7 +19,7 @@ final class TestDevice extends Workbench {
   /** Override with {@code -Dgatun.test.seed=...}. */
   private static final long SEED = Long.getLong("gatun.test.seed", 20261121);
 
-  private static final long CAPACITY_BYTES = 48L << 20;
+  private static final long CAPACITY_BYTES = 24L << 20;
 
   private final List<Allocations.Allocation> liveBefore;
 

@@ -172,9 +172,14 @@ void *allocate_shared(size_t bytes, size_t alignment) {
   return memory;
 }
 
-[[noreturn]] void give_up(const std::string &text) {
+/**
+ * Ends the block with the text that describe() returns. The lane's stack is abandoned, its destructors never run: nothing on it may own memory, so
+ * the text is made here and not by the caller.
+ */
+template <typename Describe>
+[[noreturn]] void give_up(Describe describe) {
   Block &block = *running;
-  if (block.failure.empty()) block.failure = text;
+  if (block.failure.empty()) block.failure = describe();
   block.fibers[current_lane->rank]->yield();
   std::abort(); /* a failed block is not run on */
 }
@@ -284,7 +289,7 @@ void free_shared(Block &block, std::vector<void *> &until_the_end) {
 }  // namespace
 
 void misuse(const char *what, std::source_location where) {
-  give_up(std::string(what) + " at " + place(where) + ", " + who(*current_lane));
+  give_up([&] { return std::string(what) + " at " + place(where) + ", " + who(*current_lane); });
 }
 
 void block_barrier(std::source_location where) {
@@ -293,7 +298,8 @@ void block_barrier(std::source_location where) {
   for (unsigned i = 0; i < block.count() && block.at_barrier > 0; ++i) {
     if (block.states[i] == State::kAtBarrier) {
       if (block.waits[i].line() != where.line() || std::strcmp(block.waits[i].file_name(), where.file_name()) != 0) {
-        give_up("lanes of one block wait at two barriers, " + place(block.waits[i]) + " and " + place(where) + ": " + who(*current_lane));
+        give_up(
+            [&] { return "lanes of one block wait at two barriers, " + place(block.waits[i]) + " and " + place(where) + ": " + who(*current_lane); });
       }
       break;
     }
@@ -324,8 +330,10 @@ void warp_collective(unsigned mask, Collective kind, void *slot, void (*combine)
     if (candidate.mask == 0 || (candidate.mask & mask) == 0) continue;
     if (candidate.mask != mask || candidate.kind != kind || candidate.where.line() != where.line() ||
         std::strcmp(candidate.where.file_name(), where.file_name()) != 0) {
-      give_up(std::string(name_of(kind)) + " at " + place(where) + " while other lanes of the warp wait at " + name_of(candidate.kind) + " at " +
-              place(candidate.where) + " or with another mask: " + who(*current_lane));
+      give_up([&] {
+        return std::string(name_of(kind)) + " at " + place(where) + " while other lanes of the warp wait at " + name_of(candidate.kind) + " at " +
+               place(candidate.where) + " or with another mask: " + who(*current_lane);
+      });
     }
     pending = &candidate;
   }

@@ -18,6 +18,10 @@ options=(-DGATUN_ONEDNN_ROOT="$root/native/target/onednn")
 all_architectures="80;86;89;90;100;120"
 variant=${1:-}
 
+require_nvcc() {
+  [[ -n ${CUDACXX:-} ]] || fail "no nvcc found in PATH, CUDA_HOME, CUDA_PATH or /usr/local/cuda; install the CUDA Toolkit, or set CUDACXX to its nvcc"
+}
+
 find_nvcc || true
 case $variant in
   "" | libraries)
@@ -30,12 +34,12 @@ case $variant in
     ;;
   simt) targets=(gatun_cpu gatun_simt) ;;
   cuda)
-    [[ -n ${CUDACXX:-} ]] || fail "no nvcc found in PATH, CUDA_HOME, CUDA_PATH or /usr/local/cuda; install the CUDA Toolkit, or set CUDACXX to its nvcc"
+    require_nvcc
     targets=(gatun_cuda)
     options+=(-DGATUN_CUDA_ARCHITECTURES="$all_architectures")
     ;;
   distribution)
-    [[ -n ${CUDACXX:-} ]] || fail "no nvcc found in PATH, CUDA_HOME, CUDA_PATH or /usr/local/cuda; install the CUDA Toolkit, or set CUDACXX to its nvcc"
+    require_nvcc
     build=$root/build/distribution
     targets=(gatun_cuda)
     # Code for 8.0 runs on 8.6 and 8.9 as well.

@@ -169,12 +169,6 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, std::so
 }
 
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, std::source_location where = std::source_location::current()) {
-  const unsigned lane = gatun::simt::lane_of_warp(), in_segment = lane & (static_cast<unsigned>(width) - 1);
-  return gatun::simt::shuffle(mask, value, in_segment + delta < static_cast<unsigned>(width) ? lane + delta : lane, where);
-}
-
-template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, std::source_location where = std::source_location::current()) {
   const unsigned lane = gatun::simt::lane_of_warp(), in_segment = lane & (static_cast<unsigned>(width) - 1);
   return gatun::simt::shuffle(mask, value, delta <= in_segment ? lane - delta : lane, where);
@@ -192,10 +186,6 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, std::source_location
 
 inline int __any_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
   return __ballot_sync(mask, predicate, where) != 0;
-}
-
-inline int __all_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
-  return __ballot_sync(mask, predicate, where) == mask;
 }
 
 namespace gatun::simt {
@@ -217,23 +207,11 @@ unsigned __match_any_sync(unsigned mask, T value, std::source_location where = s
 }
 
 template <class T>
-T __ldg(const T *p) {
-  return *p;
-}
-template <class T>
 T __ldcs(const T *p) {
   return *p;
 }
 template <class T>
-T __ldcg(const T *p) {
-  return *p;
-}
-template <class T>
 void __stcs(T *p, T value) {
-  *p = value;
-}
-template <class T>
-void __stcg(T *p, T value) {
   *p = value;
 }
 
@@ -243,41 +221,17 @@ inline float __uint_as_float(unsigned bits) {
 inline unsigned __float_as_uint(float value) {
   return std::bit_cast<unsigned>(value);
 }
-inline int __float_as_int(float value) {
-  return std::bit_cast<int>(value);
-}
-inline float __int_as_float(int bits) {
-  return std::bit_cast<float>(bits);
-}
-inline float rsqrtf(float x) {
-  return 1.0f / std::sqrt(x);
-}
-inline float __frcp_rn(float x) {
-  return 1.0f / x;
-}
 inline float __fdividef(float x, float y) {
   return x / y;
 }
 inline float __expf(float x) {
   return std::exp(x);
 }
-inline float __logf(float x) {
-  return std::log(x);
-}
-inline float __fmul_rn(float x, float y) {
-  return x * y;
-}
 inline float __fadd_rn(float x, float y) {
   return x + y;
 }
-inline unsigned __umulhi(unsigned x, unsigned y) {
-  return static_cast<unsigned>(static_cast<uint64_t>(x) * y >> 32);
-}
 inline int __popc(unsigned x) {
   return std::popcount(x);
-}
-inline int __clz(int x) {
-  return std::countl_zero(static_cast<unsigned>(x));
 }
 inline int __ffs(int x) {
   return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1;
@@ -285,9 +239,6 @@ inline int __ffs(int x) {
 
 constexpr float4 make_float4(float x, float y, float z, float w) {
   return {x, y, z, w};
-}
-constexpr float2 make_float2(float x, float y) {
-  return {x, y};
 }
 constexpr uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
   return {x, y, z, w};

@@ -9,10 +9,8 @@
 
 #if defined(__CUDACC__)
 #include <nvtx3/nvToolsExt.h>
-#define GATUN_EXPORT extern "C" __attribute__((visibility("default")))
-#else
-#define GATUN_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
+#define GATUN_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace gatun::GATUN_ISA {
 namespace {

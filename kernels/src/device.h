@@ -126,17 +126,6 @@ __device__ __forceinline__ void store_pack(float *p, const float (&v)[4]) {
   }
 }
 
-template <Cache C = Cache::kDefault>
-__device__ __forceinline__ void store_pack(bf16 *p, const float (&v)[8]) {
-  const uint4 pack = make_uint4(to_bf16x2(v[0], v[1]), to_bf16x2(v[2], v[3]), to_bf16x2(v[4], v[5]), to_bf16x2(v[6], v[7]));
-  uint4 *target = reinterpret_cast<uint4 *>(p);
-  if constexpr (C == Cache::kStreaming) {
-    __stcs(target, pack);
-  } else {
-    *target = pack;
-  }
-}
-
 /** Whether 16-byte accesses may begin here. Of a NULL pointer nothing is accessed. */
 inline bool aligned16(const void *p) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0;

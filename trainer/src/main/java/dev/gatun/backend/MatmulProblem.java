@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
  * All that cuBLASLt's choice of an algorithm may depend on. Row-major, as {@link Backend#matmul}
  * has it.
  *
- * @param alignedA bytes that the address of an operand is a multiple of, up to 256; of the bias
- *     nothing is required
+ * @param alignedA bytes that the address of an operand is a multiple of, as far as every tensor of
+ *     a slab may be; of the bias nothing is required
  */
 record MatmulProblem(
     MatmulShape shape,

@@ -1,5 +1,6 @@
 package dev.gatun.selftest;
 
+import dev.gatun.backend.CudaBackend;
 import dev.gatun.op.Attention;
 import dev.gatun.op.AttentionOptions;
 import dev.gatun.op.Segments;
@@ -108,7 +109,7 @@ public final class AttentionContract {
     // In units of f32's roundoff: that of the storage type, which the output carries and, on tensor
     // cores, each probability and each dS, since what they multiply is stored.
     double storage = Workbench.roundoff(dtype) / Workbench.F32_ROUNDOFF;
-    double operands = bench.backend().name().equals("cuda") ? storage : 0;
+    double operands = bench.backend() instanceof CudaBackend ? storage : 0;
     bench.assertClose(lse, expected.lse(), scoreRoundings + keyRows + 16, 1);
     bench.assertClose(out, expected.out(), scoreRoundings + keyRows + 16 + operands, largestV);
 

@@ -69,21 +69,6 @@ record DpoSetup(
     DType dtype = Policy.dtype(config.precision());
     String attention =
         TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
-    Slab planner = Slab.planner();
-    DeviceBatch.plan(planner, shape);
-    objective.plan(planner, dtype, keep, shape);
-    long elements = ParameterLayout.of(source.config()).elementCount();
-    boolean ownReference =
-        config.loss().scoresReference()
-            && (config.model().refModelNameOrPath() != null
-                || !config.loss().precomputeRefLogProbs());
-    MemoryPlan memory =
-        MemoryPlan.of(
-            elements,
-            dtype,
-            config.optimizer(),
-            ownReference ? elements : 0,
-            planner.highWaterBytes() + sizes.resultBytes());
     Policy policy;
     Reference reference;
     Slab slab;
@@ -102,7 +87,7 @@ record DpoSetup(
           config.loss().scoresReference()
               ? Reference.open(config, backend, source, data, policy, decoder, chunkRows, schedule)
               : null;
-      planner = Slab.planner();
+      Slab planner = Slab.planner();
       DeviceBatch.plan(planner, shape);
       if (reference != null) {
         reference.plan(planner, dtype, shape);
@@ -112,7 +97,18 @@ record DpoSetup(
       results = new Results(backend, sizes.resultBytes());
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     } catch (MemoryExhaustedException refused) {
-      throw memory.explain(refused);
+      Slab planner = Slab.planner();
+      DeviceBatch.plan(planner, shape);
+      objective.plan(planner, dtype, keep, shape);
+      throw MemoryPlan.expected(
+              ParameterLayout.of(source.config()).elementCount(),
+              dtype,
+              config.optimizer(),
+              config.loss().scoresReference()
+                  && (config.model().refModelNameOrPath() != null
+                      || !config.loss().precomputeRefLogProbs()),
+              planner.highWaterBytes() + sizes.resultBytes())
+          .explain(refused);
     }
 
     List<String> notes = new ArrayList<>();

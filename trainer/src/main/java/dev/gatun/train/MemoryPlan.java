@@ -10,39 +10,42 @@ import java.util.Locale;
 record MemoryPlan(List<Line> lines) {
   record Line(String name, long sizeBytes) {}
 
+  /** Of what is allocated. */
   static MemoryPlan of(Policy policy, long referenceBytes, long stepBytes) {
+    return of(
+        policy.parameters().layout().elementCount(),
+        policy.parameters().dtype(),
+        policy.optimizerBytes(),
+        referenceBytes,
+        stepBytes);
+  }
+
+  /**
+   * Before anything is allocated.
+   *
+   * @param elements weights of the model
+   * @param reference whether weights of as many elements stand beside the policy's
+   * @param stepBytes activations, logits and what else lives for a step
+   */
+  static MemoryPlan expected(
+      long elements, DType weights, OptimizerConfig optimizer, boolean reference, long stepBytes) {
+    return of(
+        elements,
+        weights,
+        elements * optimizer.bytesPerWeight(weights),
+        reference ? elements * weights.sizeBytes() : 0,
+        stepBytes);
+  }
+
+  private static MemoryPlan of(
+      long elements, DType weights, long optimizerBytes, long referenceBytes, long stepBytes) {
     List<Line> lines = new ArrayList<>();
-    long elements = policy.parameters().layout().elementCount();
-    lines.add(new Line("policy", elements * policy.parameters().dtype().sizeBytes()));
+    lines.add(new Line("policy", elements * weights.sizeBytes()));
     if (referenceBytes > 0) {
       lines.add(new Line("reference", referenceBytes));
     }
     lines.add(new Line("gradients", elements * DType.F32.sizeBytes()));
-    lines.add(new Line("optimizer", policy.optimizerBytes()));
-    lines.add(new Line("step", stepBytes));
-    return new MemoryPlan(lines);
-  }
-
-  /**
-   * What a run will take, before anything is allocated.
-   *
-   * @param elements weights of the model
-   * @param referenceElements weights of a reference of its own; 0: none
-   * @param stepBytes activations, logits and what else lives for a step
-   */
-  static MemoryPlan of(
-      long elements,
-      DType weights,
-      OptimizerConfig optimizer,
-      long referenceElements,
-      long stepBytes) {
-    List<Line> lines = new ArrayList<>();
-    lines.add(new Line("policy", elements * weights.sizeBytes()));
-    if (referenceElements > 0) {
-      lines.add(new Line("reference", referenceElements * weights.sizeBytes()));
-    }
-    lines.add(new Line("gradients", elements * DType.F32.sizeBytes()));
-    lines.add(new Line("optimizer", elements * optimizer.bytesPerWeight(weights)));
+    lines.add(new Line("optimizer", optimizerBytes));
     lines.add(new Line("step", stepBytes));
     return new MemoryPlan(lines);
   }

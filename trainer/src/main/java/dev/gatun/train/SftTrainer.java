@@ -92,11 +92,11 @@ public final class SftTrainer implements AutoCloseable {
       results = new Results(backend, resultsPlanner.highWaterBytes());
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     } catch (MemoryExhaustedException refused) {
-      throw MemoryPlan.of(
+      throw MemoryPlan.expected(
               ParameterLayout.of(source.config()).elementCount(),
               dtype,
               config.optimizer(),
-              0,
+              false,
               planner.highWaterBytes() + resultsPlanner.highWaterBytes())
           .explain(refused);
     }

@@ -2,6 +2,8 @@ package dev.gatun.train;
 
 import dev.gatun.backend.AttentionRun;
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CudaBackend;
 import dev.gatun.backend.CudnnUnsupportedException;
 import dev.gatun.data.SampleOrder;
 import dev.gatun.data.TrainingSchedule;
@@ -36,7 +38,10 @@ final class TrainingSetup implements AutoCloseable {
     static final Portion GPU = new Portion(16_384, 2L << 30, 8192);
 
     static Portion of(Backend backend) {
-      return backend.name().equals("cuda") ? GPU : CPU;
+      return switch (backend) {
+        case CpuBackend _ -> CPU;
+        case CudaBackend _ -> GPU;
+      };
     }
   }
 

@@ -3,6 +3,7 @@ package dev.gatun.cli;
 import dev.gatun.hf.ModelConfig.Family;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.ModelInit;
+import dev.gatun.train.ModelPreset;
 import dev.gatun.train.NewModel;
 import dev.gatun.train.NewTokenizer;
 import java.nio.file.Path;
@@ -10,7 +11,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.TreeSet;
 import java.util.function.BiConsumer;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -41,13 +41,7 @@ final class InitCommand implements Command {
     long seed = 42;
 
     NewModel model() {
-      NewModel shape = NewModel.SHAPES.get(like);
-      if (shape == null) {
-        throw new ConfigException(
-            "like",
-            "got %s, expected one of %s"
-                .formatted(like, String.join(", ", new TreeSet<>(NewModel.SHAPES.keySet()))));
-      }
+      NewModel shape = ModelPreset.of("like", like).shape();
       return new NewModel(
           or(family, shape.family()),
           or(hiddenSize, shape.hiddenSize()),
@@ -101,7 +95,7 @@ final class InitCommand implements Command {
                   Flag.Group.MODEL,
                   "SHAPE",
                   "Shape that sizes not given are taken from: "
-                      + String.join(", ", new TreeSet<>(NewModel.SHAPES.keySet()))
+                      + String.join(", ", ModelPreset.names())
                       + ".",
                   Flag::text,
                   (request, value) -> request.like = value),

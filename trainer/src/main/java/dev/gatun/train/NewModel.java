@@ -3,7 +3,6 @@ package dev.gatun.train;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.gatun.hf.ModelConfig.Family;
-import java.util.Map;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
@@ -29,14 +28,6 @@ public record NewModel(
   static final double INITIALIZER_RANGE = 0.02;
 
   private static final double NORM_EPSILON = 1e-5;
-
-  /** Shapes with a name. */
-  public static final Map<String, NewModel> SHAPES =
-      Map.of(
-          "tiny", new NewModel(Family.LLAMA, 64, 160, 2, 4, 2, null, 512, 10_000, false),
-          "15m", new NewModel(Family.LLAMA, 384, 1024, 8, 6, 2, null, 2048, 10_000, true),
-          "smollm2-135m",
-              new NewModel(Family.LLAMA, 576, 1536, 30, 9, 3, null, 8192, 100_000, true));
 
   public NewModel {
     Check.that("hidden_size", hiddenSize >= 1, hiddenSize, "at least 1");

@@ -15,7 +15,10 @@ public interface AttentionProvider {
   /** The word that chooses it: {@code gatun}. */
   String name();
 
-  /** Tells that calls with these segments come next; enqueues what they need on the device. */
+  /**
+   * Tells that calls with these segments come; enqueues what they need on the device. Calls may
+   * change between the two that were told of last.
+   */
   default void prepare(int[] hostSegments) {}
 
   /**

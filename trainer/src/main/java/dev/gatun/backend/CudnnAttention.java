@@ -45,15 +45,22 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
   private final MemorySegment maskedScore;
   private final MemorySegment one;
   private final Buffer memory;
-  private final Tensor segmentsTable;
   private final MemorySegment workspace;
   private final MemorySegment lseScratch;
   private final MemorySegment rowSum;
   private final MemorySegment dQSum;
   private final MemorySegment dKHeads;
   private final MemorySegment dVHeads;
-  private int @Nullable [] uploaded;
+  private final Prepared[] prepared = new Prepared[2];
+  private int latest;
   private boolean open = true;
+
+  /**
+   * A table of segments on the device.
+   *
+   * @param hostSegments whose table it is; null: nobody's yet
+   */
+  private record Prepared(int @Nullable [] hostSegments, Tensor table) {}
 
   /**
    * Why cuDNN cannot compute the attention of a run, or null if it can.
@@ -155,7 +162,7 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
     Layout layout = new Layout();
     long workspaceAt =
         layout.add(Math.max(forward.plan().workspaceBytes(), backward.plan().workspaceBytes()));
-    long segmentsAt = layout.add(segments.sizeBytes());
+    long[] segmentsAt = {layout.add(segments.sizeBytes()), layout.add(segments.sizeBytes())};
     long statisticsBytes = (long) run.tokens() * run.heads() * Float.BYTES;
     long lseAt = layout.add(statisticsBytes);
     long rowSumAt = layout.add(statisticsBytes);
@@ -174,13 +181,11 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
     one = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
     memory = backend.allocate("cuDNN attention", layout.sizeBytes);
     workspace = at(workspaceAt);
-    segmentsTable =
-        new Tensor(
-            "cuDNN segments",
-            DType.I32,
-            new long[] {segments.sizeBytes() / DType.I32.sizeBytes()},
-            memory,
-            segmentsAt);
+    for (int i = 0; i < prepared.length; i++) {
+      long[] shape = {segments.sizeBytes() / DType.I32.sizeBytes()};
+      prepared[i] =
+          new Prepared(null, new Tensor("cuDNN segments", DType.I32, shape, memory, segmentsAt[i]));
+    }
     lseScratch = at(lseAt);
     rowSum = at(rowSumAt);
     dQSum = at(dQSumAt);
@@ -261,11 +266,16 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
 
   @Override
   public void prepare(int[] hostSegments) {
-    if (hostSegments != uploaded) {
-      uploaded = null;
+    if (hostSegments == prepared[latest].hostSegments) {
+      return;
+    }
+    latest = 1 - latest;
+    if (hostSegments != prepared[latest].hostSegments) {
+      Tensor table = prepared[latest].table;
+      prepared[latest] = new Prepared(null, table);
       segments.write(segmentsBlock, hostSegments);
-      backend.upload(segmentsTable, segmentsBlock);
-      uploaded = hostSegments;
+      backend.upload(table, segmentsBlock);
+      prepared[latest] = new Prepared(hostSegments, table);
     }
   }
 
@@ -366,7 +376,7 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
 
   private MemorySegment table(CudnnSegments.Table table, int segment) {
     return MemorySegment.ofAddress(
-        segmentsTable.address().address() + segments.offsetBytes(table, segment));
+        prepared[latest].table.address().address() + segments.offsetBytes(table, segment));
   }
 
   private static MemorySegment address(Tensor tensor) {

@@ -38,7 +38,8 @@ public final class Activations {
 
   /**
    * What one layer keeps. {@code T} tokens, {@code K} key rows, {@code W = (heads + 2 kvHeads) *
-   * headDim}, {@code M} as in {@link LayerParameters}.
+   * headDim}, {@code M} as in {@link LayerParameters}. {@code R} rows go through what is behind
+   * attention: the batch's rows in the last layer, all {@code T} in the others.
    *
    * @param x {@code [T, hidden]} the residual stream that enters
    * @param qkv {@code [T, W]} projections; without qk-norm its query columns are rotated in place
@@ -47,10 +48,11 @@ public final class Activations {
    * @param key {@code [K, kvHeads, headDim]} rotated keys, prompt copies included
    * @param attention {@code [T, heads * headDim]}
    * @param lse {@code [T, heads]} f32
-   * @param attentionOutput {@code [T, hidden]} the output projection, where a norm follows it
-   * @param middle {@code [T, hidden]} the residual stream between attention and MLP
-   * @param gateUp {@code [T, M]}; the backward pass overwrites it with its gradient
-   * @param mlpOutput {@code [T, hidden]} the down projection, where a norm follows it
+   * @param predicting in the last layer, what its rows take from the others
+   * @param attentionOutput {@code [R, hidden]} the output projection, where a norm follows it
+   * @param middle {@code [R, hidden]} the residual stream between attention and MLP
+   * @param gateUp {@code [R, M]}; the backward pass overwrites it with its gradient
+   * @param mlpOutput {@code [R, hidden]} the down projection, where a norm follows it
    */
   record Layer(
       Tensor x,
@@ -63,6 +65,7 @@ public final class Activations {
       @Nullable Tensor keyRstd,
       Tensor attention,
       @Nullable Tensor lse,
+      @Nullable Predicting predicting,
       @Nullable Tensor attentionOutput,
       Norm.@Nullable Saved postAttentionNorm,
       Tensor middle,
@@ -70,6 +73,15 @@ public final class Activations {
       Tensor gateUp,
       @Nullable Tensor mlpOutput,
       Norm.@Nullable Saved postMlpNorm) {
+
+    /**
+     * Rows of the last layer that are computed on: those that predict.
+     *
+     * @param x {@code [R, hidden]} rows of the layer's x
+     * @param attention {@code [R, heads * headDim]} rows of the layer's attention; the backward
+     *     pass overwrites them with their gradient
+     */
+    record Predicting(Tensor x, Tensor attention) {}
 
     Layer withInput(Tensor input) {
       return new Layer(
@@ -83,6 +95,7 @@ public final class Activations {
           keyRstd,
           attention,
           lse,
+          predicting,
           attentionOutput,
           postAttentionNorm,
           middle,
@@ -104,6 +117,7 @@ public final class Activations {
           keyRstd,
           attention,
           lse,
+          predicting,
           attentionOutput,
           postAttentionNorm,
           middle,
@@ -112,11 +126,36 @@ public final class Activations {
           mlpOutput,
           postMlpNorm);
     }
+
+    /** The same memory as the last layer uses it. */
+    Layer withPredicting(Predicting predicting) {
+      long rows = predicting.x().dim(0);
+      return new Layer(
+          x,
+          attentionNorm,
+          qkv,
+          query,
+          key,
+          value,
+          queryRstd,
+          keyRstd,
+          attention,
+          lse,
+          predicting,
+          attentionOutput == null ? null : attentionOutput.rows(0, rows),
+          postAttentionNorm == null ? null : postAttentionNorm.rows(rows),
+          middle.rows(0, rows),
+          mlpNorm.rows(rows),
+          gateUp.rows(0, rows),
+          mlpOutput == null ? null : mlpOutput.rows(0, rows),
+          postMlpNorm == null ? null : postMlpNorm.rows(rows));
+    }
   }
 
   /**
    * Shared by all layers, contents valid inside one layer's pass only, but for {@code delta}: what
-   * the last sublayer adds to the residual stream, and {@code dX}: the gradient of that stream.
+   * the last sublayer adds to the residual stream, and {@code dX}: the gradient of that stream. All
+   * have {@code T} rows, or the {@code K} of the keys.
    */
   record Scratch(
       Tensor normed,
@@ -133,19 +172,37 @@ public final class Activations {
         Tensor dKey,
         Tensor dValue,
         Tensor dAttention,
-        Tensor dActivation) {}
+        Tensor dActivation) {
+      private Gradients rows(long count) {
+        return new Gradients(
+            dX.rows(0, count),
+            dDelta.rows(0, count),
+            dQkv.rows(0, count),
+            dKey,
+            dValue,
+            dAttention.rows(0, count),
+            dActivation.rows(0, count));
+      }
+    }
+
+    /** The first rows of each, for so many tokens. */
+    Scratch rows(long count) {
+      return count == normed.dim(0)
+          ? this
+          : new Scratch(
+              normed.rows(0, count),
+              delta.rows(0, count),
+              normedQkv == null ? null : normedQkv.rows(0, count),
+              activation.rows(0, count),
+              gradients == null ? null : gradients.rows(count));
+    }
   }
 
-  /** Carves activations for a batch of these sizes. */
-  public static Activations allocate(
-      Slab slab,
-      Norm norm,
-      ModelConfig config,
-      DType dtype,
-      Policy policy,
-      long tokens,
-      long keyRows) {
-    return new Planner(slab, norm, config, dtype, tokens, keyRows).plan(policy);
+  /** Carves activations for a batch of this shape. */
+  static Activations allocate(
+      Slab slab, Norm norm, ModelConfig config, DType dtype, Policy policy, BatchShape shape) {
+    return new Planner(slab, norm, config, dtype, shape.tokens(), shape.keyRows(), shape.rows())
+        .plan(policy);
   }
 
   /**
@@ -158,14 +215,16 @@ public final class Activations {
       ModelConfig config,
       DType dtype,
       long tokens,
+      long rows,
       List<Tensor> keys,
       List<Tensor> values) {
-    Planner planner = new Planner(slab, norm, config, dtype, tokens, 0);
-    Layer shared = planner.layer(false);
+    Planner planner = new Planner(slab, norm, config, dtype, tokens, 0, rows);
+    Layer shared = planner.layer(false, tokens);
     List<Layer> layers = new ArrayList<>();
     for (int i = 0; i < config.numLayers(); i++) {
       layers.add(shared.withCache(keys.get(i), values.get(i)));
     }
+    layers.set(layers.size() - 1, layers.getLast().withPredicting(planner.predicting()));
     return new Activations(Policy.DISCARD, layers, planner.scratch(false));
   }
 
@@ -182,31 +241,43 @@ public final class Activations {
   }
 
   private record Planner(
-      Slab slab, Norm norm, ModelConfig config, DType dtype, long tokens, long keyRows) {
+      Slab slab, Norm norm, ModelConfig config, DType dtype, long tokens, long keyRows, long rows) {
 
     Activations plan(Policy policy) {
       boolean trains = policy != Policy.DISCARD;
+      int last = config.numLayers() - 1;
       List<Layer> layers = new ArrayList<>();
-      Layer first = layer(trains);
-      for (int i = 0; i < config.numLayers(); i++) {
+      Layer first = layer(trains, policy == Policy.KEEP && last == 0 ? rows : tokens);
+      for (int i = 0; i <= last; i++) {
         layers.add(
             switch (policy) {
-              case KEEP -> i == 0 ? first : layer(true);
-              case RECOMPUTE -> first.withInput(hidden("x"));
+              case KEEP -> i == 0 ? first : layer(true, i == last ? rows : tokens);
+              case RECOMPUTE -> first.withInput(hidden("x", tokens));
               case DISCARD -> first;
             });
       }
+      layers.set(last, layers.get(last).withPredicting(predicting()));
       return new Activations(policy, layers, scratch(trains));
     }
 
-    Layer layer(boolean trains) {
+    Layer.Predicting predicting() {
+      return new Layer.Predicting(
+          hidden("predicting x", rows),
+          slab.allocate(
+              "predicting attention", dtype, rows, (long) config.numHeads() * config.headDim()));
+    }
+
+    /**
+     * @param outputs rows that go through what is behind attention
+     */
+    Layer layer(boolean trains, long outputs) {
       int heads = config.numHeads();
       int kvHeads = config.numKeyValueHeads();
       int headDim = config.headDim();
       boolean postNorms = TensorNames.of(config).postAttentionNorm() != null;
       Tensor qkv = slab.allocate("qkv", dtype, tokens, (heads + 2L * kvHeads) * headDim);
       return new Layer(
-          hidden("x"),
+          hidden("x", tokens),
           norm.allocate(slab, "attention norm", tokens),
           qkv,
           config.qkNorm()
@@ -218,13 +289,14 @@ public final class Activations {
           config.qkNorm() ? slab.allocate("key rstd", DType.F32, tokens, kvHeads) : null,
           slab.allocate("attention", dtype, tokens, (long) heads * headDim),
           trains ? slab.allocate("lse", DType.F32, tokens, heads) : null,
-          postNorms ? hidden("attention output") : null,
-          postNorms ? norm.allocate(slab, "post attention norm", tokens) : null,
-          hidden("middle"),
-          norm.allocate(slab, "mlp norm", tokens),
-          slab.allocate("gate up", dtype, tokens, LayerParameters.gateUpWidth(config)),
-          postNorms ? hidden("mlp output") : null,
-          postNorms ? norm.allocate(slab, "post mlp norm", tokens) : null);
+          null,
+          postNorms ? hidden("attention output", outputs) : null,
+          postNorms ? norm.allocate(slab, "post attention norm", outputs) : null,
+          hidden("middle", outputs),
+          norm.allocate(slab, "mlp norm", outputs),
+          slab.allocate("gate up", dtype, outputs, LayerParameters.gateUpWidth(config)),
+          postNorms ? hidden("mlp output", outputs) : null,
+          postNorms ? norm.allocate(slab, "post mlp norm", outputs) : null);
     }
 
     Scratch scratch(boolean trains) {
@@ -233,14 +305,14 @@ public final class Activations {
       int headDim = config.headDim();
       long width = (heads + 2L * kvHeads) * headDim;
       return new Scratch(
-          hidden("normed"),
-          hidden("delta"),
+          hidden("normed", tokens),
+          hidden("delta", tokens),
           config.qkNorm() ? slab.allocate("normed qkv", dtype, tokens, width) : null,
           slab.allocate("activation", dtype, tokens, config.intermediateSize()),
           trains
               ? new Scratch.Gradients(
-                  hidden("d x"),
-                  hidden("d delta"),
+                  hidden("d x", tokens),
+                  hidden("d delta", tokens),
                   slab.allocate("d qkv", dtype, tokens, width),
                   slab.allocate("d key", dtype, keyRows, kvHeads, headDim),
                   slab.allocate("d value", dtype, keyRows, kvHeads, headDim),
@@ -249,8 +321,8 @@ public final class Activations {
               : null);
     }
 
-    private Tensor hidden(String name) {
-      return slab.allocate(name, dtype, tokens, config.hiddenSize());
+    private Tensor hidden(String name, long count) {
+      return slab.allocate(name, dtype, count, config.hiddenSize());
     }
   }
 }

@@ -14,6 +14,9 @@ import java.util.stream.IntStream;
  * A decoder-only transformer: embedding, layers, and the residual stream that {@link
  * LanguageModelHead} turns into log-probabilities. Holds no weights: the same decoder runs policy
  * and reference.
+ *
+ * <p>Of the last layer only the rows that predict are wanted, so behind its keys and values no
+ * other row is computed.
  */
 public final class Decoder implements AutoCloseable {
   private final Backend backend;
@@ -45,20 +48,24 @@ public final class Decoder implements AutoCloseable {
   /** Carves the activations of a batch of this shape. */
   public Activations activations(
       Slab slab, DType dtype, Activations.Policy policy, BatchShape shape) {
-    return Activations.allocate(slab, norm, config, dtype, policy, shape.tokens(), shape.keyRows());
+    return Activations.allocate(slab, norm, config, dtype, policy, shape);
   }
 
   /** Carves the activations of a pass whose keys and values go to {@code cache}. */
-  Activations activations(Slab slab, DType dtype, long tokens, KeyValueCache cache) {
+  Activations activations(Slab slab, DType dtype, long tokens, long rows, KeyValueCache cache) {
     return Activations.allocateCached(
-        slab, norm, config, dtype, tokens, cache.keys(), cache.values());
+        slab, norm, config, dtype, tokens, rows, cache.keys(), cache.values());
   }
 
   /**
-   * Runs the layers. The residual stream behind the last one is the sum of {@link #middle} and
-   * {@link #delta}, left apart so that the head adds only the rows it reads.
+   * Runs the layers. The residual stream of the batch's rows behind the last one is the sum of
+   * {@link #middle} and {@link #delta}, which the final norm adds. Does nothing for a batch that
+   * predicts nothing.
    */
   public void forward(DecoderParameters weights, DeviceBatch batch, Activations activations) {
+    if (batch.host().numRows() == 0) {
+      return;
+    }
     Activations.Scratch scratch = activations.scratch();
     Embedding.forward(
         backend,
@@ -80,41 +87,56 @@ public final class Decoder implements AutoCloseable {
     }
   }
 
-  /** {@code [tokens, hidden]}: the residual stream before the last layer's MLP output. */
+  /** {@code [rows, hidden]}: the residual stream before the last layer's MLP output. */
   Tensor middle(Activations activations) {
     return activations.layer(layers.size() - 1).middle();
   }
 
-  /** {@code [tokens, hidden]}: the last layer's MLP output. */
+  /** {@code [rows, hidden]}: the last layer's MLP output. */
   Tensor delta(Activations activations) {
-    return activations.scratch().delta();
+    return activations.scratch().rows(middle(activations).dim(0)).delta();
   }
 
-  /** {@code [tokens, hidden]}: where the head leaves the gradient of the residual stream. */
-  Tensor dX(Activations activations) {
-    return Objects.requireNonNull(activations.scratch().gradients()).dX();
-  }
-
-  /** The mirror image: from {@link #dX} to the gradients of all parameters, which accumulate. */
+  /**
+   * The mirror image, to the gradients of all parameters, which accumulate.
+   *
+   * @param dStream {@code [rows, hidden]} gradient of the residual stream behind the last layer;
+   *     overwritten
+   */
   public void backward(
       DecoderParameters weights,
       DecoderParameters gradients,
       DeviceBatch batch,
-      Activations activations) {
+      Activations activations,
+      Tensor dStream) {
+    if (batch.host().numRows() == 0) {
+      return;
+    }
     Activations.Scratch scratch = activations.scratch();
-    for (int i = layers.size() - 1; i >= 0; i--) {
+    Tensor dX = Objects.requireNonNull(scratch.gradients()).dX();
+    int last = layers.size() - 1;
+    for (int i = last; i >= 0; i--) {
       LayerParameters layerWeights = weights.layers().get(i);
       Activations.Layer saved = activations.layer(i);
-      if (activations.policy() == Activations.Policy.RECOMPUTE) {
+      // What the last layer computed is still there.
+      if (activations.policy() == Activations.Policy.RECOMPUTE && i < last) {
         layers.get(i).forward(layerWeights, batch, saved, scratch, null);
       }
-      layers.get(i).backward(layerWeights, gradients.layers().get(i), batch, saved, scratch);
+      layers
+          .get(i)
+          .backward(
+              layerWeights,
+              gradients.layers().get(i),
+              batch,
+              saved,
+              scratch,
+              i == last ? dStream : dX);
     }
     Embedding.backward(
         backend,
         gradients.embedding(),
         gradients.positionEmbedding(),
-        dX(activations),
+        dX,
         batch.tokenIds(),
         batch.positions(),
         config.embeddingScale(weights.embedding().dtype()));

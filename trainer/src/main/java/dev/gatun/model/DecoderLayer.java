@@ -7,10 +7,12 @@ import dev.gatun.hf.ModelConfig.Family;
 import dev.gatun.op.Activation;
 import dev.gatun.op.Attention;
 import dev.gatun.op.AttentionOptions;
+import dev.gatun.op.Gather;
 import dev.gatun.op.Gelu;
 import dev.gatun.op.Linear;
 import dev.gatun.op.RmsNorm;
 import dev.gatun.op.Rope;
+import dev.gatun.op.Segments;
 import dev.gatun.op.Swiglu;
 import dev.gatun.op.WeightLayout;
 import dev.gatun.tensor.Tensor;
@@ -24,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  * <p>The addition of a sublayer's output ({@code scratch.delta}) is fused with the norm that
  * follows it, so a layer begins by adding what its predecessor left there, and ends leaving its
  * own.
+ *
+ * <p>The last layer, which {@code saved.predicting} tells, computes queries of prompts but for the
+ * projection, which is one product with that of keys and values, no further.
  */
 final class DecoderLayer {
   private final Backend backend;
@@ -107,103 +112,127 @@ final class DecoderLayer {
         saved.query(),
         saved.key(),
         saved.value(),
-        batch.segments(),
+        segments(batch, saved),
         attentionOptions);
+    Tensor x = saved.x();
+    Tensor attention = saved.attention();
+    Activations.Layer.Predicting predicting = saved.predicting();
+    if (predicting != null) {
+      x = predicting.x();
+      attention = predicting.attention();
+      Gather.forward(backend, x, saved.x(), batch.rows());
+      Gather.forward(backend, attention, saved.attention(), batch.rows());
+    }
+    Activations.Scratch behind = scratch.rows(x.dim(0));
     sublayerOutput(
-        saved.attention(),
+        attention,
         weights.output(),
         weights.outputBias(),
         saved.attentionOutput(),
         saved.postAttentionNorm(),
         weights.postAttentionNorm(),
-        scratch);
+        behind);
 
     // MLP
     norm.forward(
-        scratch.normed(),
-        saved.middle(),
-        saved.mlpNorm(),
-        saved.x(),
-        scratch.delta(),
-        weights.mlpNorm());
+        behind.normed(), saved.middle(), saved.mlpNorm(), x, behind.delta(), weights.mlpNorm());
     Linear.forward(
         backend,
         saved.gateUp(),
-        scratch.normed(),
+        behind.normed(),
         weights.gateUp(),
         weights.gateUpBias(),
         weightLayout);
     if (gated) {
-      Swiglu.forward(backend, scratch.activation(), saved.gateUp(), activation);
+      Swiglu.forward(backend, behind.activation(), saved.gateUp(), activation);
     } else {
-      Gelu.forward(backend, scratch.activation(), saved.gateUp());
+      Gelu.forward(backend, behind.activation(), saved.gateUp());
     }
     sublayerOutput(
-        scratch.activation(),
+        behind.activation(),
         weights.down(),
         weights.downBias(),
         saved.mlpOutput(),
         saved.postMlpNorm(),
         weights.postMlpNorm(),
-        scratch);
+        behind);
   }
 
   /**
-   * {@code gradients.dX} holds the gradient of the residual stream behind the layer, and afterwards
-   * that before it (of {@code saved.x}). Parameter gradients accumulate. Overwrites {@code
-   * saved.gateUp}.
+   * Leaves the gradient of {@code saved.x} in {@code gradients.dX}. Parameter gradients accumulate.
+   * Overwrites {@code saved.gateUp}.
+   *
+   * @param dStream gradient of the residual stream behind the layer, overwritten: {@code
+   *     gradients.dX}, or, in the last layer, that of its rows
    */
   void backward(
       LayerParameters weights,
       LayerParameters dWeights,
       DeviceBatch batch,
       Activations.Layer saved,
-      Activations.Scratch scratch) {
+      Activations.Scratch scratch,
+      Tensor dStream) {
     Activations.Scratch.Gradients d = Objects.requireNonNull(scratch.gradients());
+    Activations.Scratch behind = scratch.rows(dStream.dim(0));
+    Activations.Scratch.Gradients dBehind = Objects.requireNonNull(behind.gradients());
+    Activations.Layer.Predicting predicting = saved.predicting();
 
     // MLP
     Tensor dOutput =
         sublayerOutputBackward(
-            d,
+            dBehind.dDelta(),
+            dStream,
             saved.mlpOutput(),
             saved.postMlpNorm(),
             weights.postMlpNorm(),
             dWeights.postMlpNorm());
     Linear.backwardInput(
-        backend, d.dActivation(), dOutput, weights.down(), weightLayout, Accumulate.OVERWRITE);
+        backend,
+        dBehind.dActivation(),
+        dOutput,
+        weights.down(),
+        weightLayout,
+        Accumulate.OVERWRITE);
     Tensor dGateUp = saved.gateUp();
     if (gated) {
       Swiglu.backward(
-          backend, dGateUp, scratch.activation(), d.dActivation(), saved.gateUp(), activation);
+          backend, dGateUp, behind.activation(), dBehind.dActivation(), saved.gateUp(), activation);
     } else {
-      Gelu.backward(backend, dGateUp, scratch.activation(), d.dActivation(), saved.gateUp());
+      Gelu.backward(backend, dGateUp, behind.activation(), dBehind.dActivation(), saved.gateUp());
     }
-    linearBackward(dWeights.down(), dWeights.downBias(), dOutput, scratch.activation());
-    norm.forward(scratch.normed(), null, saved.mlpNorm(), saved.middle(), null, weights.mlpNorm());
-    linearBackward(dWeights.gateUp(), dWeights.gateUpBias(), dGateUp, scratch.normed());
-    Tensor dNormed = scratch.normed();
+    linearBackward(dWeights.down(), dWeights.downBias(), dOutput, behind.activation());
+    norm.forward(behind.normed(), null, saved.mlpNorm(), saved.middle(), null, weights.mlpNorm());
+    linearBackward(dWeights.gateUp(), dWeights.gateUpBias(), dGateUp, behind.normed());
     Linear.backwardInput(
-        backend, dNormed, dGateUp, weights.gateUp(), weightLayout, Accumulate.OVERWRITE);
+        backend, behind.normed(), dGateUp, weights.gateUp(), weightLayout, Accumulate.OVERWRITE);
     norm.backward(
-        d.dX(),
+        dStream,
         dWeights.mlpNorm(),
-        dNormed,
+        behind.normed(),
         saved.middle(),
         weights.mlpNorm(),
         saved.mlpNorm(),
-        d.dX());
+        dStream);
 
     // attention
     dOutput =
         sublayerOutputBackward(
-            d,
+            dBehind.dDelta(),
+            dStream,
             saved.attentionOutput(),
             saved.postAttentionNorm(),
             weights.postAttentionNorm(),
             dWeights.postAttentionNorm());
+    Tensor attention = predicting == null ? saved.attention() : predicting.attention();
+    linearBackward(dWeights.output(), dWeights.outputBias(), dOutput, attention);
+    Tensor dAttention = predicting == null ? d.dAttention() : attention;
     Linear.backwardInput(
-        backend, d.dAttention(), dOutput, weights.output(), weightLayout, Accumulate.OVERWRITE);
-    linearBackward(dWeights.output(), dWeights.outputBias(), dOutput, saved.attention());
+        backend, dAttention, dOutput, weights.output(), weightLayout, Accumulate.OVERWRITE);
+    if (predicting != null) {
+      Gather.backward(backend, d.dAttention(), dAttention, batch.rows());
+      Gather.backward(backend, d.dX(), dStream, batch.rows());
+      backend.zero(d.dQkv()); // That of queries outside the segments.
+    }
     Tensor dQuery = queryColumns(d.dQkv());
     Tensor dKey = keyColumns(d.dQkv());
     Attention.backward(
@@ -217,7 +246,7 @@ final class DecoderLayer {
         saved.query(),
         saved.key(),
         saved.value(),
-        batch.segments(),
+        segments(batch, saved),
         attentionOptions);
     Rope.backward(
         backend,
@@ -245,6 +274,7 @@ final class DecoderLayer {
     norm.forward(
         scratch.normed(), null, saved.attentionNorm(), saved.x(), null, weights.attentionNorm());
     linearBackward(dWeights.qkv(), dWeights.qkvBias(), d.dQkv(), scratch.normed());
+    Tensor dNormed = scratch.normed();
     Linear.backwardInput(
         backend, dNormed, d.dQkv(), weights.qkv(), weightLayout, Accumulate.OVERWRITE);
     norm.backward(
@@ -255,6 +285,10 @@ final class DecoderLayer {
         weights.attentionNorm(),
         saved.attentionNorm(),
         d.dX());
+  }
+
+  private static Segments segments(DeviceBatch batch, Activations.Layer saved) {
+    return saved.predicting() == null ? batch.segments() : batch.lastSegments();
   }
 
   /** delta = input * weight, through the norm that some families put behind it. */
@@ -282,23 +316,24 @@ final class DecoderLayer {
 
   /** Gradient of a sublayer's output projection: the stream's own, or that behind the post-norm. */
   private Tensor sublayerOutputBackward(
-      Activations.Scratch.Gradients d,
+      Tensor dDelta,
+      Tensor dStream,
       @Nullable Tensor output,
       Norm.@Nullable Saved postNorm,
       LayerParameters.@Nullable NormParameters postNormWeights,
       LayerParameters.@Nullable NormParameters dPostNormWeights) {
     if (output == null) {
-      return d.dX();
+      return dStream;
     }
     norm.backward(
-        d.dDelta(),
+        dDelta,
         Objects.requireNonNull(dPostNormWeights),
-        d.dX(),
+        dStream,
         output,
         Objects.requireNonNull(postNormWeights),
         Objects.requireNonNull(postNorm),
         null);
-    return d.dDelta();
+    return dDelta;
   }
 
   private void linearBackward(

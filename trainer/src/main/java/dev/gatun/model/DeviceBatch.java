@@ -14,6 +14,7 @@ public record DeviceBatch(
     Tensor keyRows,
     Tensor keyCopyRows,
     Segments segments,
+    Segments lastSegments,
     Tensor rows,
     Tensor predictionBegin,
     Tensor targets,
@@ -31,6 +32,8 @@ public record DeviceBatch(
         upload(backend, slab, "key rows", batch.keyRows()),
         upload(backend, slab, "key copy rows", batch.keyCopyRows()),
         Segments.upload(backend, Segments.allocate(slab, batch.numSegments()), batch.segments()),
+        Segments.upload(
+            backend, Segments.allocate(slab, batch.numSegments()), batch.lastSegments()),
         upload(backend, slab, "rows", batch.rows()),
         upload(backend, slab, "prediction begin", batch.predictionBegin()),
         upload(backend, slab, "targets", batch.targets()),
@@ -45,6 +48,7 @@ public record DeviceBatch(
     for (int i = 0; i < 4; i++) {
       planner.allocate("per token", DType.I32, shape.tokens());
     }
+    Segments.allocate(planner, shape.answers());
     Segments.allocate(planner, shape.answers());
     planner.allocate("rows", DType.I32, shape.rows());
     planner.allocate("prediction begin", DType.I32, shape.rows() + 1L);

@@ -3,8 +3,9 @@ package dev.gatun.model;
 import dev.gatun.hf.ModelConfig;
 
 /**
- * Floating-point operations that a packed batch needs: multiply and add count as two. Norms,
- * activations and the like are left out, as is customary for model FLOP utilization.
+ * Floating-point operations that a packed batch needs: multiply and add count as two. Behind the
+ * keys and values of the last layer only the rows that predict are needed. Norms, activations and
+ * the like are left out, as is customary for model FLOP utilization.
  */
 public record Flops(double linear, double attention, double head) {
 
@@ -13,16 +14,19 @@ public record Flops(double linear, double attention, double head) {
     double hidden = config.hiddenSize();
     double queries = (double) config.numHeads() * config.headDim();
     double keys = (double) config.numKeyValueHeads() * config.headDim();
-    double layerWeights =
-        hidden * (2 * queries + 2 * keys)
-            + hidden * (LayerParameters.gateUpWidth(config) + config.intermediateSize());
+    double keyWeights = hidden * 2 * keys;
+    double otherWeights =
+        hidden * (2 * queries + LayerParameters.gateUpWidth(config) + config.intermediateSize());
+    int last = config.numLayers() - 1;
     double attention = 0;
-    for (int window : config.slidingWindows()) {
-      attention += 4 * queries * visibleKeys(batch.segments(), window);
+    for (int layer = 0; layer < last; layer++) {
+      attention += visibleKeys(batch.segments(), config.slidingWindow(layer));
     }
+    attention += visibleKeysOfRows(batch, config.slidingWindow(last));
+    double tokens = batch.numTokens();
     return new Flops(
-        2 * layerWeights * config.numLayers() * batch.numTokens(),
-        attention,
+        2 * (keyWeights * (last + 1) * tokens + otherWeights * (last * tokens + batch.numRows())),
+        4 * queries * attention,
         2 * hidden * config.vocabSize() * batch.numRows());
   }
 
@@ -35,6 +39,16 @@ public record Flops(double linear, double attention, double head) {
    */
   public double training() {
     return 3 * (linear + head) + 3.5 * attention;
+  }
+
+  /** Keys that the rows that predict see: their own and those before, as far as the window goes. */
+  private static double visibleKeysOfRows(PackedBatch batch, int window) {
+    double visible = 0;
+    for (int row : batch.rows()) {
+      int keys = batch.positions()[row] + 1;
+      visible += window == 0 ? keys : Math.min(keys, window);
+    }
+    return visible;
   }
 
   /** Query-key pairs that the causal mask and the window leave, over all segments. */

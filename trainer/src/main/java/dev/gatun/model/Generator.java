@@ -3,7 +3,6 @@ package dev.gatun.model;
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.memory.Buffer;
-import dev.gatun.op.Gather;
 import dev.gatun.op.Linear;
 import dev.gatun.op.WeightLayout;
 import dev.gatun.tensor.DType;
@@ -139,7 +138,6 @@ public final class Generator {
       int[] positions = new int[tokens];
       int[] keyRows = new int[tokens];
       int[] segments = new int[4 * active.size()];
-      int[] rows = new int[active.size()];
       int token = 0;
       for (int s = 0; s < active.size(); s++) {
         Line line = active.get(s);
@@ -152,15 +150,12 @@ public final class Generator {
           keyRows[token] = line.cacheBegin + position;
           token++;
         }
-        rows[s] = token - 1;
         line.cached = line.length;
       }
       Slab slab = new Slab(scratch);
       DeviceBatch batch =
           DeviceBatch.upload(
-              backend,
-              slab,
-              PackedBatch.cached(ids, positions, keyRows, cacheRows, segments, rows));
+              backend, slab, PackedBatch.cached(ids, positions, keyRows, cacheRows, segments));
       Tensor logits = new Pass(slab, tokens, active.size()).run(batch);
       float[] values = backend.downloadF32(logits);
       softcap(values);
@@ -171,15 +166,13 @@ public final class Generator {
     private final class Pass {
       private final Activations activations;
       private final Tensor stream;
-      private final Tensor delta;
       private final Tensor normed;
       private final Norm.Saved saved;
       private final Tensor logits;
 
       Pass(Slab slab, int tokens, int rows) {
-        activations = decoder.activations(slab, dtype, tokens, cache);
+        activations = decoder.activations(slab, dtype, tokens, rows, cache);
         stream = slab.allocate("stream", dtype, rows, config.hiddenSize());
-        delta = slab.allocate("delta", dtype, rows, config.hiddenSize());
         normed = slab.allocate("normed", dtype, rows, config.hiddenSize());
         saved = decoder.norm().allocate(slab, "final norm", rows);
         logits = slab.allocate("logits", DType.F32, rows, config.vocabSize());
@@ -188,9 +181,15 @@ public final class Generator {
       /** Logits {@code [rows, vocab]} of the batch's rows. */
       Tensor run(DeviceBatch batch) {
         decoder.forward(weights, batch, activations);
-        Gather.forward(backend, stream, decoder.middle(activations), batch.rows());
-        Gather.forward(backend, delta, decoder.delta(activations), batch.rows());
-        decoder.norm().forward(normed, stream, saved, stream, delta, weights.finalNorm());
+        decoder
+            .norm()
+            .forward(
+                normed,
+                stream,
+                saved,
+                decoder.middle(activations),
+                decoder.delta(activations),
+                weights.finalNorm());
         Linear.forward(backend, logits, normed, weights.head(), null, WeightLayout.OUT_IN);
         return logits;
       }

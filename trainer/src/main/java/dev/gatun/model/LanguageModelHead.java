@@ -3,7 +3,6 @@ package dev.gatun.model;
 import dev.gatun.backend.Accumulate;
 import dev.gatun.backend.Backend;
 import dev.gatun.hf.ModelConfig;
-import dev.gatun.op.Gather;
 import dev.gatun.op.Linear;
 import dev.gatun.op.LogProb;
 import dev.gatun.op.WeightLayout;
@@ -36,7 +35,6 @@ public final class LanguageModelHead {
    * largest chunk.
    *
    * @param stream {@code [R, hidden]} the residual stream of the prediction rows
-   * @param delta {@code [R, hidden]} the last layer's share of it
    * @param normed {@code [R, hidden]}
    * @param logits {@code [C, vocab]} f32; its gradient replaces it
    * @param logProb {@code [N]} f32, by row
@@ -47,7 +45,6 @@ public final class LanguageModelHead {
    */
   public record Outputs(
       Tensor stream,
-      Tensor delta,
       Tensor normed,
       Norm.Saved saved,
       Tensor logits,
@@ -69,7 +66,6 @@ public final class LanguageModelHead {
     long rows = shape.rows();
     return new Outputs(
         slab.allocate("head stream", dtype, rows, config.hiddenSize()),
-        slab.allocate("head delta", dtype, rows, config.hiddenSize()),
         slab.allocate("head normed", dtype, rows, config.hiddenSize()),
         norm.allocate(slab, "final norm", rows),
         slab.allocate("logits", DType.F32, shape.chunkRows(), config.vocabSize()),
@@ -81,17 +77,16 @@ public final class LanguageModelHead {
         weighting == Weighting.NONE ? null : slab.allocate("log sum of squares", DType.F32, rows));
   }
 
-  /** Gathers the prediction rows behind the last layer and normalizes them. */
+  /** Normalizes the prediction rows behind the last layer. */
   public void forward(
-      DecoderParameters weights,
-      Decoder decoder,
-      DeviceBatch batch,
-      Activations activations,
-      Outputs out) {
-    Gather.forward(backend, out.stream(), decoder.middle(activations), batch.rows());
-    Gather.forward(backend, out.delta(), decoder.delta(activations), batch.rows());
+      DecoderParameters weights, Decoder decoder, Activations activations, Outputs out) {
     norm.forward(
-        out.normed(), out.stream(), out.saved(), out.stream(), out.delta(), weights.finalNorm());
+        out.normed(),
+        out.stream(),
+        out.saved(),
+        decoder.middle(activations),
+        decoder.delta(activations),
+        weights.finalNorm());
   }
 
   /** Logits of prediction rows {@code [rowBegin, rowEnd)}, into the chunk's buffer. */
@@ -159,14 +154,11 @@ public final class LanguageModelHead {
         backend, normed, dLogits, weights.head(), WeightLayout.OUT_IN, Accumulate.OVERWRITE);
   }
 
-  /** Through the final norm back to {@link Decoder#dX}; rows that predict nothing get zero. */
-  public void backward(
-      DecoderParameters weights,
-      DecoderParameters gradients,
-      Decoder decoder,
-      DeviceBatch batch,
-      Activations activations,
-      Outputs out) {
+  /**
+   * Through the final norm: {@code [R, hidden]}, the gradient of the residual stream behind the
+   * last layer, which {@link Decoder#backward} takes.
+   */
+  public Tensor backward(DecoderParameters weights, DecoderParameters gradients, Outputs out) {
     Tensor dNormed = out.normed();
     norm.backward(
         dNormed,
@@ -176,7 +168,7 @@ public final class LanguageModelHead {
         weights.finalNorm(),
         out.saved(),
         null);
-    Gather.backward(backend, decoder.dX(activations), dNormed, batch.rows());
+    return dNormed;
   }
 
   /** The buffer of f32 logits as rows of {@code dtype} that start where the f32 rows start. */

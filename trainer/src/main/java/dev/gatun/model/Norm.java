@@ -27,7 +27,12 @@ final class Norm {
   }
 
   /** Statistics that the backward pass reads: {@code [tokens]} f32 each. */
-  record Saved(@Nullable Tensor mean, Tensor rstd) {}
+  record Saved(@Nullable Tensor mean, Tensor rstd) {
+    /** Of the first tokens. */
+    Saved rows(long count) {
+      return new Saved(mean == null ? null : mean.rows(0, count), rstd.rows(0, count));
+    }
+  }
 
   Saved allocate(Slab slab, String name, long tokens) {
     return new Saved(

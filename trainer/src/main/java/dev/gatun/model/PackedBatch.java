@@ -15,6 +15,8 @@ import java.util.List;
  * <p>Attention runs over {@code (queryBegin, queryLength, keyBegin, keyLength)} segments, causal
  * and aligned bottom-right: the prompt and first answer over themselves, the second answer over the
  * copy of the prompt and itself. So the prompt is computed once, and no special mask is needed.
+ * Behind the keys and values of the last layer, prompts matter no more but for the last row of
+ * each: there the segments begin with it.
  *
  * <p>Prediction rows are the token rows that predict an answer token: the last prompt row (for the
  * first token of every answer) and every answer row but the last. Predictions are counted in two
@@ -28,6 +30,7 @@ import java.util.List;
  * @param keyCopyRows {@code [tokens]} second such row, or -1
  * @param numKeyRows rows of the key buffer
  * @param segments {@code [segments * 4]}
+ * @param lastSegments {@code [segments * 4]} those of the last layer
  * @param rows {@code [rows]} token rows that predict
  * @param predictionBegin {@code [rows + 1]} predictions of row r, by row, are {@code
  *     [predictionBegin[r], predictionBegin[r + 1])}
@@ -46,6 +49,7 @@ public record PackedBatch(
     int[] keyCopyRows,
     int numKeyRows,
     int[] segments,
+    int[] lastSegments,
     int[] rows,
     int[] predictionBegin,
     int[] targets,
@@ -65,14 +69,22 @@ public record PackedBatch(
   }
 
   /**
-   * Tokens whose keys go to a cache: nothing is predicted, the head reads {@code rows}.
+   * Tokens whose keys go to a cache: nothing is predicted, the head reads the last row of each
+   * segment.
    *
    * @param keyRows {@code [tokens]} cache row of each token's key
    * @param segments {@code [segments * 4]}, keys counted in cache rows
    * @param cacheRows rows of the cache
    */
   static PackedBatch cached(
-      int[] tokenIds, int[] positions, int[] keyRows, int cacheRows, int[] segments, int[] rows) {
+      int[] tokenIds, int[] positions, int[] keyRows, int cacheRows, int[] segments) {
+    int[] lastSegments = segments.clone();
+    int[] rows = new int[segments.length / 4];
+    for (int s = 0; s < rows.length; s++) {
+      rows[s] = segments[4 * s] + segments[4 * s + 1] - 1;
+      lastSegments[4 * s] = rows[s];
+      lastSegments[4 * s + 1] = 1;
+    }
     int[] noCopies = new int[tokenIds.length];
     Arrays.fill(noCopies, -1);
     int[] none = new int[0];
@@ -83,6 +95,7 @@ public record PackedBatch(
         noCopies,
         cacheRows,
         segments,
+        lastSegments,
         rows,
         new int[rows.length + 1],
         none,
@@ -149,6 +162,7 @@ public record PackedBatch(
     private final int[] keyRows;
     private final int[] keyCopyRows;
     private final int[] segments;
+    private final int[] lastSegments;
     private final int[] rows;
     private final int[] predictionBegin;
     private final int[] targets;
@@ -172,6 +186,7 @@ public record PackedBatch(
       keyRows = new int[tokens];
       keyCopyRows = new int[tokens];
       segments = new int[sequences.size() * answersPerSequence * 4];
+      lastSegments = new int[segments.length];
       rows = new int[tokens];
       predictionBegin = new int[tokens + 1];
       targets = new int[tokens];
@@ -193,6 +208,7 @@ public record PackedBatch(
           keyCopyRows,
           key,
           Arrays.copyOf(segments, segment * 4),
+          Arrays.copyOf(lastSegments, segment * 4),
           Arrays.copyOf(rows, row),
           Arrays.copyOf(predictionBegin, row + 1),
           Arrays.copyOf(targets, prediction),
@@ -229,7 +245,8 @@ public record PackedBatch(
         }
         place(answer, prompt.length, key);
         key += answer.length;
-        addSegment(queryBegin, token - queryBegin, keyBegin, key - keyBegin);
+        int promptRows = a == 0 ? Math.max(0, prompt.length - 1) : 0; // that predict nothing
+        addSegment(queryBegin, promptRows, token - queryBegin, keyBegin, key - keyBegin);
       }
       addPredictions(sequence, s, promptBegin);
     }
@@ -245,10 +262,15 @@ public record PackedBatch(
       }
     }
 
-    private void addSegment(int queryBegin, int queryLength, int keyBegin, int keyLength) {
+    /** Without its first {@code notLast} queries in the last layer. */
+    private void addSegment(
+        int queryBegin, int notLast, int queryLength, int keyBegin, int keyLength) {
       if (queryLength > 0) {
         int[] values = {queryBegin, queryLength, keyBegin, keyLength};
-        System.arraycopy(values, 0, segments, 4 * segment++, 4);
+        System.arraycopy(values, 0, segments, 4 * segment, 4);
+        int[] last = {queryBegin + notLast, queryLength - notLast, keyBegin, keyLength};
+        System.arraycopy(last, 0, lastSegments, 4 * segment, 4);
+        segment++;
       }
     }
 

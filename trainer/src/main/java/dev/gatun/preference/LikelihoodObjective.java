@@ -89,7 +89,7 @@ public final class LikelihoodObjective {
 
     try (Backend.Range _ = backend.range("forward")) {
       decoder.forward(policy, batch, activations);
-      head.forward(policy, decoder, batch, activations, outputs);
+      head.forward(policy, decoder, activations, outputs);
     }
     try (Backend.Range _ = backend.range("head")) {
       for (HeadChunks.Chunk chunk : HeadChunks.of(host, chunkRows)) {
@@ -102,8 +102,8 @@ public final class LikelihoodObjective {
       }
     }
     try (Backend.Range _ = backend.range("backward")) {
-      head.backward(policy, gradients, decoder, batch, activations, outputs);
-      decoder.backward(policy, gradients, batch, activations);
+      Tensor dStream = head.backward(policy, gradients, outputs);
+      decoder.backward(policy, gradients, batch, activations, dStream);
     }
     return new Outcome(
         host,

@@ -93,14 +93,14 @@ public final class PairObjective {
 
     try (Backend.Range _ = backend.range("forward")) {
       decoder.forward(policy, batch, activations);
-      head.forward(policy, decoder, batch, activations, outputs);
+      head.forward(policy, decoder, activations, outputs);
     }
     try (Backend.Range _ = backend.range("head")) {
       head(policy, gradients, batch, weights, outputs, losses);
     }
     try (Backend.Range _ = backend.range("backward")) {
-      head.backward(policy, gradients, decoder, batch, activations, outputs);
-      decoder.backward(policy, gradients, batch, activations);
+      Tensor dStream = head.backward(policy, gradients, outputs);
+      decoder.backward(policy, gradients, batch, activations, dStream);
     }
     return losses.outcome(results);
   }

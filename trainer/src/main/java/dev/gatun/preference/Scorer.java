@@ -43,7 +43,7 @@ public final class Scorer {
     Activations activations = activations(slab, dtype, shape);
     LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, Weighting.NONE);
     decoder.forward(weights, batch, activations);
-    head.forward(weights, decoder, batch, activations, outputs);
+    head.forward(weights, decoder, activations, outputs);
     for (HeadChunks.Chunk chunk : HeadChunks.of(batch.host(), chunkRows)) {
       head.logProbs(
           weights, batch, outputs, chunk.rowBegin(batch.host()), chunk.rowEnd(batch.host()));

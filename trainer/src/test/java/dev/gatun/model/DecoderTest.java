@@ -16,8 +16,10 @@ import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -52,16 +54,88 @@ class DecoderTest {
           model.gradients(
               List.of(
                   new Sequence(prompt, List.of(chosen)), new Sequence(prompt, List.of(rejected))));
-      double difference = 0;
-      double norm = 0;
-      for (int i = 0; i < shared.length; i++) {
-        difference += Math.pow((double) shared[i] - apart[i], 2);
-        norm += Math.pow(apart[i], 2);
-      }
       // Another order of some sums over about 100 rows: a few f32 roundings.
-      assertTrue(Math.sqrt(difference / norm) < 1e-6, () -> name);
-      assertTrue(norm > 0);
+      assertTrue(distance(shared, apart) < 1e-6, () -> name + ": " + distance(shared, apart));
     }
+  }
+
+  /**
+   * log p(C | P) + log p(P | its first token) = log p(P, C | its first token): the last layer
+   * computes on only the last row of P on the left, on all of them on the right.
+   */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "tiny-llama",
+        "tiny-mistral",
+        "tiny-qwen2",
+        "tiny-qwen3",
+        "tiny-gemma2",
+        "tiny-gpt2"
+      })
+  void rowsThatPredictNothingAreNotMissed(String name) {
+    Random random = new Random(3);
+    int[] first = random(random, 1);
+    int[] rest = random(random, 40);
+    int[] answer = random(random, 23);
+    int[] prompt = concat(first, rest);
+    try (CpuBackend backend = CpuBackend.create(new CpuOptions(1, null));
+        Loaded model = Loaded.open(backend, name)) {
+      float[] parts =
+          model.gradients(
+              List.of(new Sequence(prompt, List.of(answer)), new Sequence(first, List.of(rest))));
+      float[] whole = model.gradients(List.of(new Sequence(first, List.of(concat(rest, answer)))));
+      // As above.
+      assertTrue(distance(parts, whole) < 1e-6, () -> name + ": " + distance(parts, whole));
+    }
+  }
+
+  /** The same arithmetic, whatever is kept. */
+  @ParameterizedTest
+  @ValueSource(strings = {"tiny-llama", "tiny-qwen3", "tiny-gemma2", "tiny-gpt2"})
+  void recomputedActivationsGiveTheSameBits(String name) {
+    Random random = new Random(4);
+    List<Sequence> sequences =
+        List.of(
+            new Sequence(random(random, 21), List.of(random(random, 17), random(random, 5))),
+            new Sequence(random(random, 2), List.of(random(random, 1), random(random, 33))));
+    try (CpuBackend backend = CpuBackend.create(new CpuOptions(1, null));
+        Loaded model = Loaded.open(backend, name)) {
+      float[] kept = model.gradients(sequences, Activations.Policy.KEEP);
+      for (Activations.Policy policy :
+          EnumSet.complementOf(EnumSet.of(Activations.Policy.KEEP, Activations.Policy.DISCARD))) {
+        assertArrayEquals(kept, model.gradients(sequences, policy), () -> name + " " + policy);
+      }
+    }
+  }
+
+  @Test
+  void aBatchThatPredictsNothingHasNoGradient() {
+    try (CpuBackend backend = CpuBackend.create(new CpuOptions(1, null));
+        Loaded model = Loaded.open(backend, "tiny-llama")) {
+      float[] none =
+          model.gradients(
+              List.of(new Sequence(random(new Random(5), 7), List.of(new int[0], new int[0]))));
+      assertArrayEquals(new float[none.length], none);
+    }
+  }
+
+  private static int[] concat(int[] a, int[] b) {
+    int[] both = Arrays.copyOf(a, a.length + b.length);
+    System.arraycopy(b, 0, both, a.length, b.length);
+    return both;
+  }
+
+  /** |a - b| / |b| */
+  private static double distance(float[] a, float[] b) {
+    double difference = 0;
+    double norm = 0;
+    for (int i = 0; i < a.length; i++) {
+      difference += Math.pow((double) a[i] - b[i], 2);
+      norm += Math.pow(b[i], 2);
+    }
+    assertTrue(norm > 0);
+    return Math.sqrt(difference / norm);
   }
 
   @ParameterizedTest
@@ -111,6 +185,10 @@ class DecoderTest {
 
     /** Gradients of the log-likelihood of all answers, each sequence in a batch of its own. */
     float[] gradients(List<Sequence> sequences) {
+      return gradients(sequences, Activations.Policy.KEEP);
+    }
+
+    float[] gradients(List<Sequence> sequences, Activations.Policy policy) {
       backend.zero(gradients.all());
       try (Decoder decoder = new Decoder(backend, config, 512)) {
         LikelihoodObjective objective = new LikelihoodObjective(backend, decoder, 16);
@@ -119,7 +197,7 @@ class DecoderTest {
           BatchShape shape = LikelihoodObjective.shape(batch, 16);
           Slab planner = Slab.planner();
           DeviceBatch.plan(planner, shape);
-          objective.plan(planner, DType.F32, Activations.Policy.KEEP, shape);
+          objective.plan(planner, DType.F32, policy, shape);
           Slab resultsPlanner = Slab.planner();
           LikelihoodObjective.planResults(resultsPlanner, shape);
           backend.reserveWorkspace(shape.keyRows(), 1024);
@@ -130,7 +208,7 @@ class DecoderTest {
                 DecoderParameters.of(gradients, config),
                 DeviceBatch.upload(backend, slab, batch),
                 1,
-                Activations.Policy.KEEP,
+                policy,
                 slab,
                 results);
           }

@@ -24,6 +24,7 @@ class PackedBatchTest {
     assertArrayEquals(ids(5, 6, 7, -1, -1, -1, -1, -1), batch.keyCopyRows());
     assertEquals(11, batch.numKeyRows());
     assertArrayEquals(ids(0, 5, 0, 5, 5, 3, 5, 6), batch.segments());
+    assertArrayEquals(ids(2, 3, 0, 5, 5, 3, 5, 6), batch.lastSegments());
     // the last prompt row predicts both first tokens; last answer rows predict nothing
     assertArrayEquals(ids(2, 3, 5, 6), batch.rows());
     assertArrayEquals(ids(0, 2, 3, 4, 5), batch.predictionBegin());
@@ -41,6 +42,7 @@ class PackedBatchTest {
         PackedBatch.of(List.of(new Sequence(ids(), List.of(ids(10, 11, 12), ids(20)))));
     assertArrayEquals(ids(0, 1, 2, 0), batch.positions());
     assertArrayEquals(ids(0, 3, 0, 3, 3, 1, 3, 1), batch.segments());
+    assertArrayEquals(batch.segments(), batch.lastSegments());
     assertArrayEquals(ids(0, 1), batch.rows());
     assertArrayEquals(ids(11, 12), batch.targets());
     assertArrayEquals(ids(0, 2, 2), batch.answerBegin());
@@ -50,6 +52,7 @@ class PackedBatchTest {
   void anEmptyAnswerTakesNoSegmentAndNoCopy() {
     PackedBatch batch = PackedBatch.of(List.of(new Sequence(ids(1, 2), List.of(ids(10), ids()))));
     assertArrayEquals(ids(0, 3, 0, 3), batch.segments());
+    assertArrayEquals(ids(1, 2, 0, 3), batch.lastSegments());
     assertArrayEquals(ids(-1, -1, -1), batch.keyCopyRows());
     assertEquals(3, batch.numKeyRows());
     assertArrayEquals(ids(1), batch.rows());

@@ -89,6 +89,7 @@ public final class Main {
     add(spec, "demo", demo());
     add(spec, "doctor", DoctorCommand.spec());
     add(spec, "selftest", SelfTestCommand.spec());
+    add(spec, "bench", BenchCommand.spec());
     return spec;
   }
 

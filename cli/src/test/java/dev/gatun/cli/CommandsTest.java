@@ -132,6 +132,29 @@ class CommandsTest {
   }
 
   @Test
+  void benchMeasuresAShape() throws IOException {
+    List<String> args =
+        List.of("bench", "--shape", "llama:32,1,2,1,48,300", "--device", "cpu", "--rounds", "1");
+    Cli table = Cli.run(args);
+    assertEquals(ExitCode.OK, table.exit(), table.err());
+    assertTrue(table.out().contains("round 1/1: "), table.out());
+    assertTrue(table.out().contains("\n  backward "), table.out());
+    List<String> withJson = new ArrayList<>(args);
+    withJson.addAll(List.of("--json", "--pairs", "2", "--steps", "1", "--bf16"));
+    JsonNode json = new ObjectMapper().readTree(Cli.run(withJson).out());
+    assertEquals(2, json.at("/rounds/0/pairs").asInt());
+    assertEquals("bfloat16", json.get("dtype").asText());
+  }
+
+  @Test
+  void benchRefusesABadShapeInOneLine() {
+    Cli cli = Cli.run("bench", "--shape", "smolm2-135m");
+    assertEquals(ExitCode.USAGE, cli.exit());
+    assertTrue(cli.error().startsWith("gatun: shape: got smolm2-135m, expected"), cli.error());
+    assertTrue(cli.error().contains("did you mean smollm2-135m"), cli.error());
+  }
+
+  @Test
   void aMissingModelIsInput() {
     refused(ExitCode.INPUT, "none: does not exist", dpo(folder.resolve("none"), PAIRS));
   }

@@ -5,6 +5,7 @@ import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -114,6 +115,22 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
     @Override
     void close();
   }
+
+  /** From now on ranges are timed, on a GPU by the GPU; each range then costs two marks. */
+  void startTiming();
+
+  /**
+   * Waits for everything asked for so far, and ends what {@link #startTiming} began.
+   *
+   * @throws IllegalStateException if nothing began
+   */
+  RangeTimes stopTiming();
+
+  /**
+   * The most memory that was in use at a time: on a GPU what this backend allocated there, on a
+   * processor the whole process; empty where the system does not tell.
+   */
+  OptionalLong peakBytes();
 
   /** A profiler that waits for this begins to record. */
   void startProfiler();

@@ -12,6 +12,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /** The processor: kernels of libgatun_cpu, matrix products by oneDNN, one OpenMP thread pool. */
@@ -21,6 +22,7 @@ public final class CpuBackend implements Backend {
   private final Kernels kernels;
   private final AttentionProvider attention;
   private final Workspace workspace = new Workspace("workspace", Buffer::allocate);
+  private @Nullable RangeClock clock;
 
   private CpuBackend(String isa, int threads, MemorySegment table) {
     this.isa = isa;
@@ -215,10 +217,35 @@ public final class CpuBackend implements Backend {
   @Override
   public void synchronize() {}
 
-  /** Does nothing: profilers of processors see functions by their names. */
+  /** For timing only: profilers of processors see functions by their names. */
   @Override
   public Range range(String name) {
-    return () -> {};
+    RangeClock current = clock;
+    if (current == null) {
+      return () -> {};
+    }
+    current.begin(name, System.nanoTime());
+    return () -> current.end(System.nanoTime());
+  }
+
+  @Override
+  public void startTiming() {
+    clock = new RangeClock();
+  }
+
+  @Override
+  public RangeTimes stopTiming() {
+    RangeClock stopped = clock;
+    if (stopped == null) {
+      throw new IllegalStateException("stopTiming without startTiming");
+    }
+    clock = null;
+    return stopped.times();
+  }
+
+  @Override
+  public OptionalLong peakBytes() {
+    return ProcessMemory.peakBytes();
   }
 
   @Override

@@ -20,6 +20,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalLong;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,6 +45,9 @@ public final class CudaBackend implements Backend {
   private final Workspace workspace = new Workspace("workspace", this::allocate);
   private final Workspace biasScratch = new Workspace("bias in f32", this::allocate);
   private final Map<String, MemorySegment> rangeNames = new HashMap<>();
+  private final AtomicLong allocatedBytes = new AtomicLong();
+  private final AtomicLong peakBytes = new AtomicLong();
+  private @Nullable CudaRangeMarks marks;
   private @Nullable PinnedMemory view;
   private @Nullable Thread thread;
   private boolean open = true;
@@ -251,7 +256,9 @@ public final class CudaBackend implements Backend {
       CudaStatus.check("cudaMalloc", status);
       memory = pointer.get(ValueLayout.ADDRESS, 0);
     }
-    Buffer buffer = Buffer.onDevice(name, sizeBytes, memory, () -> free(name, memory));
+    long now = allocatedBytes.addAndGet(allocated);
+    peakBytes.accumulateAndGet(now, Math::max);
+    Buffer buffer = Buffer.onDevice(name, sizeBytes, memory, () -> free(name, memory, allocated));
     try {
       CudaStatus.check(
           "cudaMemsetAsync", CudaRuntime.cudaMemsetAsync(memory, 0, allocated, stream));
@@ -262,7 +269,8 @@ public final class CudaBackend implements Backend {
     return buffer;
   }
 
-  private void free(String name, MemorySegment memory) {
+  private void free(String name, MemorySegment memory, long sizeBytes) {
+    allocatedBytes.addAndGet(-sizeBytes);
     // Waits for the work that uses it, and so may bring that work's failure to light.
     CudaStatus.check("cudaFree of " + name, CudaRuntime.cudaFree(memory));
   }
@@ -432,7 +440,47 @@ public final class CudaBackend implements Backend {
   @Override
   public Range range(String name) {
     GatunDevice.gatun_device_range_push(rangeNames.computeIfAbsent(name, arena::allocateFrom));
-    return GatunDevice::gatun_device_range_pop;
+    CudaRangeMarks timed = marks;
+    if (timed == null) {
+      return GatunDevice::gatun_device_range_pop;
+    }
+    bindThread();
+    timed.begin(name);
+    return () -> {
+      timed.end();
+      GatunDevice.gatun_device_range_pop();
+    };
+  }
+
+  @Override
+  public void startTiming() {
+    bindThread();
+    closeMarks();
+    marks = new CudaRangeMarks(stream);
+  }
+
+  @Override
+  public RangeTimes stopTiming() {
+    CudaRangeMarks stopped = marks;
+    if (stopped == null) {
+      throw new IllegalStateException("stopTiming without startTiming");
+    }
+    synchronize();
+    RangeTimes times = stopped.times();
+    closeMarks();
+    return times;
+  }
+
+  private void closeMarks() {
+    if (marks != null) {
+      marks.close();
+      marks = null;
+    }
+  }
+
+  @Override
+  public OptionalLong peakBytes() {
+    return OptionalLong.of(peakBytes.get());
   }
 
   @Override
@@ -455,6 +503,7 @@ public final class CudaBackend implements Backend {
     }
     open = false;
     bindThread();
+    closeMarks();
     attention.close();
     matmul.close();
     workspace.close();

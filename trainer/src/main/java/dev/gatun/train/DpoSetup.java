@@ -35,17 +35,18 @@ record DpoSetup(
   static DpoSetup of(DpoConfig config) {
     OpenDevice device = config.run().device().open(config.run().deviceOptions());
     try {
-      return open(config, device);
+      TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
+      return of(config, device, source, TrainingData.pairs(config, source));
     } catch (Throwable failure) {
       device.backend().close();
       throw failure;
     }
   }
 
-  private static DpoSetup open(DpoConfig config, OpenDevice device) {
+  /** As above, for a model and rows that are already there, whatever the configuration names. */
+  static DpoSetup of(
+      DpoConfig config, OpenDevice device, StartModel source, TrainingData<PairTokens> data) {
     Backend backend = device.backend();
-    TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
-    TrainingData<PairTokens> data = TrainingData.pairs(config, source);
     List<PairTokens> pairs = data.rows();
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
 

@@ -68,7 +68,12 @@ public final class DpoTrainer implements AutoCloseable {
    * @throws dev.gatun.memory.GatunException one line: what is wrong, where, and what to do
    */
   public static DpoTrainer create(DpoConfig config, List<MetricsListener> listeners) {
-    return new DpoTrainer(config, listeners, DpoSetup.of(config));
+    return of(config, listeners, DpoSetup.of(config));
+  }
+
+  /** A trainer of parts that are already there. */
+  static DpoTrainer of(DpoConfig config, List<MetricsListener> listeners, DpoSetup parts) {
+    return new DpoTrainer(config, listeners, parts);
   }
 
   /** What the run is about to do. */
@@ -78,10 +83,15 @@ public final class DpoTrainer implements AutoCloseable {
 
   /** Runs all steps and writes the model to the output directory. */
   public RunSummary train() {
+    precomputeReference();
+    return setup.loop(plan, listeners).run(this::step);
+  }
+
+  /** Scores the reference for all rows of the run, if that is to be done before training. */
+  void precomputeReference() {
     if (reference != null && config.loss().precomputeRefLogProbs()) {
       reference.scoreAll(setup.schedule(), packer, slab, results);
     }
-    return setup.loop(plan, listeners).run(this::step);
   }
 
   /** Finishes the step under way, then stops and writes the model. Callable from any thread. */
@@ -92,6 +102,10 @@ public final class DpoTrainer implements AutoCloseable {
   /** Writes the policy as it is now to a model directory. */
   public void save(Path output) {
     setup.policy().save(output);
+  }
+
+  TrainingSchedule schedule() {
+    return setup.schedule();
   }
 
   Policy policy() {
@@ -106,7 +120,7 @@ public final class DpoTrainer implements AutoCloseable {
    * One optimizer step: gradients of all its packs, then one update. The host reads what came of it
    * once, before the update; until then, and after, it only tells the device what to do.
    */
-  private StepMetrics step(TrainingSchedule.Step step) {
+  StepMetrics step(TrainingSchedule.Step step) {
     long begin = System.nanoTime();
     Backend backend = setup.backend();
     Policy policy = setup.policy();
@@ -120,8 +134,11 @@ public final class DpoTrainer implements AutoCloseable {
     policy.zeroGradients();
     for (StepPacker.Pack pack : packs) {
       slab.reset(0);
-      PackedBatch packed = packer.batch(pack);
-      DeviceBatch batch = DeviceBatch.upload(backend, slab, packed);
+      DeviceBatch batch;
+      try (Backend.Range _ = backend.range("data")) {
+        batch = DeviceBatch.upload(backend, slab, packer.batch(pack));
+      }
+      PackedBatch packed = batch.host();
       Tensor referenceLogProbs =
           reference == null ? null : reference.logProbs(pack, batch, slab, results);
       outcomes.add(

@@ -5,7 +5,6 @@ import dev.gatun.hf.ModelConfig;
 import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
-import dev.gatun.model.WeightFiles;
 import dev.gatun.optim.AdamW;
 import dev.gatun.optim.AdamW8bit;
 import dev.gatun.optim.Bf16Steps;
@@ -19,11 +18,11 @@ import java.nio.file.Path;
 
 /**
  * The model that is trained: weights, gradients and optimizer, each a slab of the same layout, and
- * the directory that it came from, which it closes.
+ * the model that it came from, which it closes.
  */
 final class Policy implements AutoCloseable {
   private final Backend backend;
-  private final TrainingSetup.Source source;
+  private final StartModel start;
   private final Precision saved;
   private final Parameters parameters;
   private final Parameters gradients;
@@ -42,28 +41,28 @@ final class Policy implements AutoCloseable {
    */
   Policy(
       Backend backend,
-      TrainingSetup.Source source,
+      StartModel start,
       Precision computed,
       Precision saved,
       OptimizerConfig optimizerConfig,
       long seed,
       long totalSteps) {
     this.backend = backend;
-    this.source = source;
+    this.start = start;
     this.saved = saved;
     this.optimizerConfig = optimizerConfig;
     this.seed = seed;
     this.totalSteps = totalSteps;
-    ModelConfig config = source.config();
+    ModelConfig config = start.config();
     ParameterLayout layout = ParameterLayout.of(config);
     parameters = new Parameters(backend, "policy", layout, dtype(computed));
     gradients = new Parameters(backend, "gradients", layout, DType.F32);
     optimizer = optimizer();
     if (parameters.dtype() == DType.F32) {
-      WeightFiles.read(backend, source.directory(), parameters);
+      start.load(backend, parameters);
     } else {
       try (Parameters exact = new Parameters(backend, "f32 weights", layout, DType.F32)) {
-        WeightFiles.read(backend, source.directory(), exact);
+        start.load(backend, exact);
         optimizer.setMaster(exact.all());
       }
     }
@@ -107,7 +106,7 @@ final class Policy implements AutoCloseable {
   }
 
   ModelConfig config() {
-    return source.config();
+    return start.config();
   }
 
   Parameters parameters() {
@@ -133,7 +132,9 @@ final class Policy implements AutoCloseable {
   }
 
   void zeroGradients() {
-    backend.zero(gradients.all());
+    try (Backend.Range _ = backend.range("zero gradients")) {
+      backend.zero(gradients.all());
+    }
   }
 
   /** Learning rate of a step, from 1. */
@@ -178,10 +179,10 @@ final class Policy implements AutoCloseable {
       try (Parameters exact =
           new Parameters(backend, "f32 weights", parameters.layout(), DType.F32)) {
         optimizer.master(exact.all());
-        WeightFiles.write(backend, exact, source.directory(), output);
+        start.save(backend, exact, output);
       }
     } else {
-      WeightFiles.write(backend, parameters, source.directory(), output);
+      start.save(backend, parameters, output);
     }
   }
 
@@ -190,6 +191,6 @@ final class Policy implements AutoCloseable {
     optimizer.close();
     gradients.close();
     parameters.close();
-    source.close();
+    start.close();
   }
 }

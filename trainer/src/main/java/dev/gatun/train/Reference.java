@@ -70,7 +70,7 @@ final class Reference implements AutoCloseable {
   static Reference open(
       DpoConfig config,
       Backend backend,
-      TrainingSetup.Source source,
+      StartModel source,
       TrainingData<PairTokens> data,
       Policy policy,
       Decoder decoder,

@@ -12,6 +12,8 @@ import dev.gatun.hf.ModelDirectory;
 import dev.gatun.hf.Tokenizer;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
+import dev.gatun.model.Parameters;
+import dev.gatun.model.WeightFiles;
 import dev.gatun.report.MetricsListener;
 import dev.gatun.report.RunPlan;
 import dev.gatun.tensor.DType;
@@ -54,13 +56,23 @@ final class TrainingSetup implements AutoCloseable {
 
   /** A model that was opened but not yet loaded. */
   record Source(ModelDirectory directory, ModelConfig config, Tokenizer tokenizer)
-      implements AutoCloseable {
+      implements StartModel {
     static Source open(Path path) {
       ModelDirectory directory = ModelDirectory.open(path);
       return new Source(
           directory,
           ModelConfig.parse(directory.config(), path.resolve("config.json")),
           Tokenizer.open(path));
+    }
+
+    @Override
+    public void load(Backend backend, Parameters parameters) {
+      WeightFiles.read(backend, directory, parameters);
+    }
+
+    @Override
+    public void save(Backend backend, Parameters parameters, Path output) {
+      WeightFiles.write(backend, parameters, directory, output);
     }
 
     /** Unmaps the files. */

@@ -120,7 +120,7 @@ public final class Decoder implements AutoCloseable {
       Activations.Layer saved = activations.layer(i);
       // What the last layer computed is still there.
       if (activations.policy() == Activations.Policy.RECOMPUTE && i < last) {
-        layers.get(i).forward(layerWeights, batch, saved, scratch, null);
+        layers.get(i).recompute(layerWeights, batch, saved, scratch);
       }
       layers
           .get(i)

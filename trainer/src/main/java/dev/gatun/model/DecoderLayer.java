@@ -68,6 +68,32 @@ final class DecoderLayer {
       Activations.Layer saved,
       Activations.Scratch scratch,
       @Nullable Tensor previous) {
+    Activations.Scratch behind = throughGateUp(weights, batch, saved, scratch, previous);
+    down(weights, saved, behind);
+  }
+
+  /**
+   * Computes again, from {@code saved.x}, what {@link #backward} reads: all but the down
+   * projection, unless a norm follows that.
+   */
+  void recompute(
+      LayerParameters weights,
+      DeviceBatch batch,
+      Activations.Layer saved,
+      Activations.Scratch scratch) {
+    Activations.Scratch behind = throughGateUp(weights, batch, saved, scratch, null);
+    if (saved.mlpOutput() != null) {
+      down(weights, saved, behind);
+    }
+  }
+
+  /** Up to the MLP's first projection; the scratch of the rows that go on from there. */
+  private Activations.Scratch throughGateUp(
+      LayerParameters weights,
+      DeviceBatch batch,
+      Activations.Layer saved,
+      Activations.Scratch scratch,
+      @Nullable Tensor previous) {
     // attention
     if (previous == null) {
       norm.forward(
@@ -143,6 +169,11 @@ final class DecoderLayer {
         weights.gateUp(),
         weights.gateUpBias(),
         weightLayout);
+    return behind;
+  }
+
+  /** The MLP's activation and second projection. */
+  private void down(LayerParameters weights, Activations.Layer saved, Activations.Scratch behind) {
     if (gated) {
       Swiglu.forward(backend, behind.activation(), saved.gateUp(), activation);
     } else {

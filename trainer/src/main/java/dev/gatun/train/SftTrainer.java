@@ -219,25 +219,18 @@ public final class SftTrainer implements AutoCloseable {
             System.nanoTime() - begin));
   }
 
-  /** The rows of a step, packed in order across its micro-batches. */
+  /** The rows of a step, packed by length across its micro-batches. */
   private List<PackedBatch> packs(TrainingSchedule.Step step) {
-    List<PackedBatch> packs = new ArrayList<>();
     List<PackedBatch.Sequence> sequences = new ArrayList<>();
-    long tokens = 0;
     for (int[] microBatch : step.microBatches()) {
       for (int row : microBatch) {
         SftTokens text = rows.get(row);
-        if (!sequences.isEmpty() && tokens + text.length() > maxTokens) {
-          packs.add(PackedBatch.of(sequences));
-          sequences.clear();
-          tokens = 0;
-        }
         sequences.add(new PackedBatch.Sequence(text.prompt(), List.of(text.completion())));
-        tokens += text.length();
       }
     }
-    packs.add(PackedBatch.of(sequences));
-    return packs;
+    return FirstFit.pack(sequences, PackedBatch.Sequence::numTokens, maxTokens).stream()
+        .map(PackedBatch::of)
+        .toList();
   }
 
   private long paddedTokens(TrainingSchedule.Step step) {

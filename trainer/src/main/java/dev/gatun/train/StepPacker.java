@@ -9,9 +9,9 @@ import java.util.List;
 
 /**
  * Cuts the pairs of an optimizer step into packed batches of at most so many tokens. Micro-batches
- * decide only how pairs are weighted, not how they are computed: the pairs of a step are packed in
- * order across them, so 1 x 4 and 4 x 1 do the same arithmetic. Losses that couple the pairs of a
- * micro-batch keep each micro-batch in one pack.
+ * decide only how pairs are weighted, not how they are computed: the pairs of a step are packed by
+ * length across them ({@link FirstFit}), so 1 x 4 and 4 x 1 do the same arithmetic. Losses that
+ * couple the pairs of a micro-batch keep each micro-batch in one pack.
  */
 final class StepPacker {
   private final List<PairTokens> pairs;
@@ -32,23 +32,16 @@ final class StepPacker {
    */
   record Pack(List<Integer> rows, List<Integer> microBatches, Weights weights) {}
 
-  /** The packs of a step, in the order of its rows. */
+  /** The packs of a step; each has its pairs in the order of the step's rows. */
   List<Pack> packs(List<int[]> microBatches) {
-    List<List<Member>> packs = new ArrayList<>();
-    List<Member> pack = new ArrayList<>();
-    long tokens = 0;
-    for (List<Member> unit : units(microBatches)) {
-      long unitTokens = unit.stream().mapToLong(member -> pairs.get(member.row).length()).sum();
-      if (!pack.isEmpty() && tokens + unitTokens > maxTokens) {
-        packs.add(pack);
-        pack = new ArrayList<>();
-        tokens = 0;
-      }
-      pack.addAll(unit);
-      tokens += unitTokens;
-    }
-    packs.add(pack);
-    return packs.stream().map(members -> pack(members, microBatches)).toList();
+    return FirstFit.pack(units(microBatches), this::tokens, maxTokens).stream()
+        .map(units -> units.stream().flatMap(List::stream).toList())
+        .map(members -> pack(members, microBatches))
+        .toList();
+  }
+
+  private long tokens(List<Member> unit) {
+    return unit.stream().mapToLong(member -> pairs.get(member.row).length()).sum();
   }
 
   /** The packed batch of a pack. */

@@ -5,7 +5,6 @@ import dev.gatun.backend.Transpose;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import java.util.Arrays;
-import org.openjdk.jmh.annotations.AuxCounters;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Level;
@@ -23,8 +22,23 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 2, time = 1)
 @Measurement(iterations = 5, time = 1)
 public class MatmulBenchmark {
-  /** tokens x in x out: attention and MLP of a 15M and a 135M model, and the latter's head. */
-  @Param({"1024x288x288", "1024x576x576", "1024x576x1536", "1024x1536x576", "256x576x49152"})
+  /**
+   * tokens x in x out: q, k, v, attention's output, gate and up, down and head of a 15M and a 135M
+   * model; and a square one, which is what the machine can do.
+   */
+  @Param({
+    "1760x384x640",
+    "1760x384x384",
+    "1760x384x2048",
+    "1760x1024x384",
+    "1024x384x8192",
+    "1760x576x960",
+    "1760x576x576",
+    "1760x576x3072",
+    "1760x1536x576",
+    "512x576x49152",
+    "2048x2048x2048"
+  })
   private String shape;
 
   @Param({"F32", "BF16"})
@@ -41,14 +55,6 @@ public class MatmulBenchmark {
   private Tensor y;
   private Tensor dX;
   private Tensor dWeight;
-
-  /** Reported per second. */
-  @AuxCounters
-  @State(Scope.Thread)
-  public static class Work {
-    /** 1e9 multiplications and additions. */
-    public double gigaFlops;
-  }
 
   /** Allocates and fills. */
   @Setup(Level.Trial)

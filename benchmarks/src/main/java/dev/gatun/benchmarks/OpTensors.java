@@ -34,9 +34,15 @@ final class OpTensors implements AutoCloseable {
     for (long extent : shape) {
       count = Math.multiplyExact(count, extent);
     }
-    Buffer buffer = backend.allocate(name, Math.multiplyExact(count, dtype.sizeBytes()));
+    return new Tensor(
+        name, dtype, shape, buffer(name, Math.multiplyExact(count, dtype.sizeBytes())), 0);
+  }
+
+  /** Memory that is released with the tensors. */
+  Buffer buffer(String name, long sizeBytes) {
+    Buffer buffer = backend.allocate(name, sizeBytes);
     buffers.add(buffer);
-    return new Tensor(name, dtype, shape, buffer, 0);
+    return buffer;
   }
 
   /** A tensor of numbers from -1 to 1. */

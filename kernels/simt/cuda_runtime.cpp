@@ -56,6 +56,9 @@ constexpr size_t kQueueLimit = 1024;
 /** Freed blocks are kept this long, as a sum of their bytes, so that stale pointers are known for what they are. */
 constexpr size_t kQuarantineBytes = size_t{256} << 20;
 
+/** What an executable graph takes of the device's memory; about what drivers take. */
+constexpr size_t kGraphBytes = size_t{64} << 10, kNodeBytes = size_t{1} << 10;
+
 /** cudaMalloc aligns to this. */
 constexpr size_t kAlignment = 256;
 
@@ -172,6 +175,7 @@ using Nodes = std::shared_ptr<const std::vector<Work>>;
 
 struct Graph {
   Nodes nodes;
+  std::shared_ptr<void> memory;  // of an executable one
 };
 
 /** Blocks by their first address. */
@@ -242,6 +246,16 @@ class Memory {
     while (quarantined_ > kQuarantineBytes) discard_oldest();
   }
 
+  /** Takes memory of the device that nobody sees; it is given back with the last copy of the result. */
+  std::shared_ptr<void> reserve(size_t bytes) {
+    const std::unique_lock lock(mutex_);
+    if (bytes > total_ - used_) {
+      throw Refusal{cudaErrorMemoryAllocation, text(bytes, " bytes needed, ", total_ - used_, " of the device's ", total_, " are free")};
+    }
+    used_ += bytes;
+    return {this, [bytes](void *memory) { static_cast<Memory *>(memory)->give_back(bytes); }};
+  }
+
   void *allocate_pinned(size_t bytes) {
     const std::unique_lock lock(mutex_);
     void *block = allocate_poisoned(bytes);
@@ -291,6 +305,11 @@ class Memory {
     if (posix_memalign(&block, kAlignment, bytes) != 0) throw std::bad_alloc();
     std::memset(block, 0xff, bytes);
     return block;
+  }
+
+  void give_back(size_t bytes) {
+    const std::unique_lock lock(mutex_);
+    used_ -= std::min(bytes, used_);  // after a reset nothing is used
   }
 
   void discard_oldest() {
@@ -456,6 +475,7 @@ class Device {
   /** Drains the queue, which must not be capturing. */
   void synchronize(const std::shared_ptr<Queue> &queue, const char *name) {
     refuse_of_capturing(*queue, name);
+    refuse_while_capturing(name);
     drain(queue);
   }
 
@@ -562,12 +582,14 @@ class Device {
 
   void synchronize(cudaEvent_t handle) {
     const std::shared_ptr<Record> record = uncaptured(handle, "cudaEventSynchronize");
+    refuse_while_capturing("cudaEventSynchronize");
     if (record != nullptr) run_until(record->queue, record->ticket);
   }
 
   /** Whether the event has happened; if not, one piece of work is done, so that asking again and again ends. */
   bool query(cudaEvent_t handle) {
     const std::shared_ptr<Record> record = uncaptured(handle, "cudaEventQuery");
+    refuse_while_capturing("cudaEventQuery");
     if (record == nullptr || happened(*record)) return true;
     step(record->queue);
     return false;
@@ -593,13 +615,15 @@ class Device {
   cudaGraphExec_t instantiate(cudaGraph_t handle) {
     const std::shared_ptr<Graph> graph = graphs_.find(handle);
     if (graph == nullptr) throw Refusal{cudaErrorInvalidValue, graphs_.why_not(handle)};
-    return static_cast<cudaGraphExec_t>(execs_.add(std::make_shared<Graph>(*graph)));
+    const auto exec = std::make_shared<Graph>(*graph);
+    exec->memory = memory_.reserve(kGraphBytes + kNodeBytes * exec->nodes->size());
+    return static_cast<cudaGraphExec_t>(execs_.add(exec));
   }
 
   void launch(cudaGraphExec_t handle, cudaStream_t stream) {
     const std::shared_ptr<Graph> graph = execs_.find(handle);
     if (graph == nullptr) throw Refusal{cudaErrorInvalidValue, execs_.why_not(handle)};
-    submit(queue_of(stream), [this, nodes = graph->nodes] {
+    submit(queue_of(stream), [this, nodes = graph->nodes, memory = graph->memory] {
       for (const Work &work : *nodes) {
         if (failure_ != cudaSuccess) return;
         work();

@@ -474,6 +474,9 @@ TEST(captures_are_broken_by_what_cannot_be_captured) {
       {"cudaStreamSynchronize", cudaErrorStreamCaptureUnsupported, [&] { return cudaStreamSynchronize(stream); }},
       {"cudaDeviceSynchronize", cudaErrorStreamCaptureUnsupported, [&] { return cudaDeviceSynchronize(); }},
       {"cudaStreamDestroy", cudaErrorStreamCaptureUnsupported, [&] { return cudaStreamDestroy(stream); }},
+      {"cudaStreamSynchronize", cudaErrorStreamCaptureUnsupported, [&] { return cudaStreamSynchronize(other); }},
+      {"cudaEventQuery", cudaErrorStreamCaptureUnsupported, [&] { return cudaEventQuery(outside); }},
+      {"cudaEventSynchronize", cudaErrorStreamCaptureUnsupported, [&] { return cudaEventSynchronize(outside); }},
       {"outside the capture", cudaErrorStreamCaptureIsolation, [&] { return cudaStreamWaitEvent(stream, outside, 0); }},
       {"captures one stream", cudaErrorStreamCaptureUnsupported,
        [&] {
@@ -501,6 +504,29 @@ TEST(captures_are_broken_by_what_cannot_be_captured) {
     CHECK_CUDA(cudaStreamSynchronize(stream));
   }
   CHECK(cudaGetLastError() != cudaSuccess, "forgotten");
+}
+
+TEST(executable_graphs_take_memory) {
+  const TestStream stream;
+  const DeviceArray<float> x(1);
+  const auto free_bytes = [] {
+    size_t free = 0, total = 0;
+    CHECK_CUDA(cudaMemGetInfo(&free, &total));
+    return free;
+  };
+  cudaGraph_t graph = nullptr;
+  CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  CHECK_CUDA(cudaMemsetAsync(x.data(), 0, 4, stream));
+  CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
+  const size_t before = free_bytes();
+  cudaGraphExec_t exec = nullptr;
+  CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
+  CHECK(free_bytes() < before, "%zu bytes free, %zu before", free_bytes(), before);
+  CHECK_CUDA(cudaGraphDestroy(graph));
+  CHECK_CUDA(cudaGraphLaunch(exec, stream));
+  CHECK_CUDA(cudaGraphExecDestroy(exec));  // what is on its way still runs
+  CHECK_CUDA(cudaStreamSynchronize(stream));
+  CHECK(free_bytes() == before, "%zu bytes free, %zu before", free_bytes(), before);
 }
 
 TEST(captures_begin_and_end_where_they_may) {

@@ -155,7 +155,8 @@ struct gatun_kernels {
    * (natural log). Query head h reads key head h / (heads / kv_heads). window = 0: no window.
    * out [tokens, heads * head_dim]; lse [tokens, heads] f32 [opt]; q [tokens] rows of q_stride; k, v [key rows, kv_heads * head_dim].
    * Rows of out outside all segments are left alone. host_segments: the values of segments in host memory, read before the call returns;
-   * where the device is the host, both may be one array. */
+   * where the device is the host, both may be one array. Elsewhere launches are sized by it, and its lengths may be larger, so that one launch
+   * fits several calls. */
   int32_t (*attention_forward)(void *out, float *lse, const void *q, const void *k, const void *v, const struct gatun_segment *segments,
                                const struct gatun_segment *host_segments, int64_t num_segments, int64_t heads, int64_t kv_heads, int64_t head_dim,
                                int64_t q_stride, float scale, float softcap, int64_t window, int32_t dtype, void *workspace, void *stream);

@@ -1,5 +1,6 @@
 package dev.gatun.cli;
 
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.report.Numbers;
 import dev.gatun.train.BenchmarkConfig;
 import dev.gatun.train.BenchmarkConfig.ReferenceTime;
@@ -42,6 +43,7 @@ final class BenchCommand implements Command {
     Device device = Device.AUTO;
     int threads;
     @Nullable Path cudaHome;
+    CudaOptions.Graphs cudaGraphs = CudaOptions.Graphs.AUTO;
     int steps = 4;
     int warmUpSteps = 2;
     int rounds = 5;
@@ -60,7 +62,7 @@ final class BenchCommand implements Command {
           gradientCheckpointing,
           maxTokensPerPack,
           device,
-          new DeviceOptions(threads, cudaHome, false, false),
+          new DeviceOptions(threads, cudaHome, false, false, cudaGraphs),
           steps,
           warmUpSteps,
           rounds,
@@ -201,6 +203,13 @@ final class BenchCommand implements Command {
                   "Folder to look for NVIDIA's libraries in first.",
                   Flag::path,
                   (request, value) -> request.cudaHome = value),
+              Flag.one(
+                  "cuda_graphs",
+                  Flag.Group.DEVICE,
+                  "NAME",
+                  "Replay what repeats in a step on a GPU: auto, on or off. Default: auto.",
+                  Flag.choice(CudaOptions.Graphs.class),
+                  (request, value) -> request.cudaGraphs = value),
               Flag.toggle(
                   "gradient_checkpointing",
                   Flag.Group.DEVICE,

@@ -1,18 +1,15 @@
 package dev.gatun.cli;
 
 import dev.gatun.train.ConfigException;
-import dev.gatun.train.Device;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -25,23 +22,16 @@ final class DemoCommand implements Command {
   static final class Request {
     Path outputDir = Path.of("demo");
     long seed = 42;
-    @Nullable Device device;
-    @Nullable Integer threads;
+    final DeviceRequest device = new DeviceRequest();
 
     DemoPlan plan() {
-      List<String> place = new ArrayList<>();
-      if (device != null) {
-        place.addAll(List.of("--device", device.toString()));
-      }
-      if (threads != null) {
-        place.addAll(List.of("--threads", threads.toString()));
-      }
-      return new DemoPlan(outputDir, seed, place, DemoPlan.Size.FULL);
+      return new DemoPlan(outputDir, seed, device.words(), DemoPlan.Size.FULL);
     }
   }
 
   private static final FlagSet<Request> FLAGS =
       new FlagSet<>(
+          DeviceRequest.flags(request -> request.device),
           List.of(
               Flag.one(
                   "output_dir",
@@ -56,21 +46,7 @@ final class DemoCommand implements Command {
                   "NUMBER",
                   "Seed of everything. Default: 42.",
                   Flag::longInteger,
-                  (request, value) -> request.seed = value),
-              Flag.one(
-                  "device",
-                  Flag.Group.DEVICE,
-                  "NAME",
-                  "Where to compute: auto, cpu, cuda or cuda:N. Default: auto.",
-                  Flag.named(Device::fromName),
-                  (request, value) -> request.device = value),
-              Flag.one(
-                  "threads",
-                  Flag.Group.DEVICE,
-                  "COUNT",
-                  "CPU threads; 0: all cores. Default: 0.",
-                  Flag::integer,
-                  (request, value) -> request.threads = value)));
+                  (request, value) -> request.seed = value)));
 
   private static final Pattern PLAIN_WORD = Pattern.compile("[\\w./:=+-]+");
 

@@ -4,8 +4,6 @@ import dev.gatun.backend.Backend;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.train.ConfigException;
-import dev.gatun.train.Device;
-import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.InferenceModel;
 import dev.gatun.train.Precision;
 import java.io.PrintStream;
@@ -32,8 +30,7 @@ final class DemoMeasureCommand implements Command {
     int maxNewTokens = 64;
     int numTexts = 2;
     long seed = 42;
-    Device device = Device.AUTO;
-    int threads;
+    final DeviceRequest device = new DeviceRequest();
   }
 
   /** A mean over samples and its standard error. */
@@ -62,6 +59,7 @@ final class DemoMeasureCommand implements Command {
 
   private static final FlagSet<Request> FLAGS =
       new FlagSet<>(
+          DeviceRequest.flags(request -> request.device),
           List.of(
               Flag.one(
                   "reference",
@@ -104,37 +102,11 @@ final class DemoMeasureCommand implements Command {
                   "NUMBER",
                   "Seed of the samples.",
                   Flag::longInteger,
-                  (request, value) -> request.seed = value),
-              Flag.one(
-                  "device",
-                  Flag.Group.DEVICE,
-                  "NAME",
-                  "Where to compute: auto, cpu, cuda or cuda:N.",
-                  Flag.named(Device::fromName),
-                  (request, value) -> request.device = value),
-              Flag.one(
-                  "threads",
-                  Flag.Group.DEVICE,
-                  "COUNT",
-                  "CPU threads; 0: all cores.",
-                  Flag::integer,
-                  (request, value) -> request.threads = value)));
+                  (request, value) -> request.seed = value)));
 
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new DemoMeasureCommand());
-    FLAGS.declare(
-        spec,
-        Map.of(
-            "max_new_tokens",
-            "64",
-            "num_texts",
-            "2",
-            "seed",
-            "42",
-            "device",
-            "auto",
-            "threads",
-            "0"));
+    FLAGS.declare(spec, Map.of("max_new_tokens", "64", "num_texts", "2", "seed", "42"));
     spec.usageMessage()
         .description(
             "Draws one sample per prompt from each model and prints the share of positive samples,"
@@ -159,7 +131,7 @@ final class DemoMeasureCommand implements Command {
     GenerationOptions options =
         GenerateCommand.options(request.maxNewTokens, 1, 0, 1, request.seed);
     List<Measurement> table = new ArrayList<>();
-    try (Backend backend = request.device.open(DeviceOptions.ofThreads(request.threads)).backend();
+    try (Backend backend = request.device.open();
         InferenceModel reference =
             InferenceModel.open(request.reference, backend, Precision.FLOAT32)) {
       table.add(measure(name(request.reference), reference, reference, prompts, options));

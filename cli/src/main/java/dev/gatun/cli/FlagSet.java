@@ -18,8 +18,12 @@ import picocli.CommandLine.ParseResult;
 final class FlagSet<B> {
   private final SequencedMap<String, Flag<B>> flags = new LinkedHashMap<>();
 
-  FlagSet(List<Flag<B>> flags) {
-    flags.forEach(flag -> this.flags.put(flag.name(), flag));
+  /** Options from one or several lists. */
+  @SafeVarargs
+  FlagSet(List<Flag<B>>... lists) {
+    for (List<Flag<B>> list : lists) {
+      list.forEach(flag -> flags.put(flag.name(), flag));
+    }
   }
 
   /** All options, in the order in which they are documented. */

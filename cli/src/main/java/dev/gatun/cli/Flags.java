@@ -1,6 +1,7 @@
 package dev.gatun.cli;
 
 import dev.gatun.backend.AttentionImplementation;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.cli.Flag.Group;
 import dev.gatun.data.OnBadRow;
 import dev.gatun.data.SamplingStrategy;
@@ -433,6 +434,14 @@ final class Flags {
             Group.DEVICE,
             "Wait after every operation on a GPU, so that a failure names its cause; slow.",
             B::debugSync),
+        Flag.one(
+            "cuda_graphs",
+            Group.DEVICE,
+            "NAME",
+            "Replay what repeats in a step on a GPU: auto (not while a profiler records, nor with"
+                + " debug_sync), on or off. Results are the same.",
+            Flag.choice(CudaOptions.Graphs.class),
+            B::cudaGraphs),
         Flag.optional(
             "profile_steps",
             Group.DEVICE,

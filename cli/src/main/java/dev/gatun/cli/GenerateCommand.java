@@ -4,8 +4,6 @@ import dev.gatun.backend.Backend;
 import dev.gatun.cli.TextFiles.Answered;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.train.ConfigException;
-import dev.gatun.train.Device;
-import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.InferenceModel;
 import dev.gatun.train.Precision;
 import java.nio.file.Path;
@@ -30,14 +28,14 @@ final class GenerateCommand implements Command {
     double topP = 1;
     long seed = 42;
     Precision dtype = Precision.FLOAT32;
-    Device device = Device.AUTO;
-    int threads;
+    final DeviceRequest device = new DeviceRequest();
     int numReturnSequences = 1;
     @Nullable Path outputFile;
   }
 
   private static final FlagSet<Request> FLAGS =
       new FlagSet<>(
+          DeviceRequest.flags(request -> request.device),
           List.of(
               Flag.one(
                   "model_name_or_path",
@@ -115,21 +113,7 @@ final class GenerateCommand implements Command {
                   "FILE",
                   "Write JSON lines with prompt and completion instead of printing.",
                   Flag::path,
-                  (request, value) -> request.outputFile = value),
-              Flag.one(
-                  "device",
-                  Flag.Group.DEVICE,
-                  "NAME",
-                  "Where to compute: auto, cpu, cuda or cuda:N.",
-                  Flag.named(Device::fromName),
-                  (request, value) -> request.device = value),
-              Flag.one(
-                  "threads",
-                  Flag.Group.DEVICE,
-                  "COUNT",
-                  "CPU threads; 0: all cores.",
-                  Flag::integer,
-                  (request, value) -> request.threads = value)));
+                  (request, value) -> request.outputFile = value)));
 
   private static final Map<String, String> DEFAULTS =
       Map.of(
@@ -139,9 +123,7 @@ final class GenerateCommand implements Command {
           "temperature", "0",
           "top_k", "0",
           "top_p", "1",
-          "seed", "42",
-          "device", "auto",
-          "threads", "0");
+          "seed", "42");
 
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new GenerateCommand());
@@ -196,7 +178,7 @@ final class GenerateCommand implements Command {
             .flatMap(prompt -> Collections.nCopies(request.numReturnSequences, prompt).stream())
             .toList();
     List<Answered> answered = new ArrayList<>();
-    try (Backend backend = request.device.open(DeviceOptions.ofThreads(request.threads)).backend();
+    try (Backend backend = request.device.open();
         InferenceModel model = InferenceModel.open(request.model, backend, request.dtype)) {
       List<String> texts = model.generate(repeated, options);
       for (int i = 0; i < texts.size(); i++) {

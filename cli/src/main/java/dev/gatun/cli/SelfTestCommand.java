@@ -3,6 +3,7 @@ package dev.gatun.cli;
 import dev.gatun.backend.Backend;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.report.Numbers;
 import dev.gatun.selftest.Extent;
 import dev.gatun.selftest.SelfTest;
@@ -31,7 +32,7 @@ final class SelfTestCommand implements Command {
     boolean json;
 
     DeviceOptions options() {
-      return new DeviceOptions(threads, cudaHome, debugSync, false);
+      return new DeviceOptions(threads, cudaHome, debugSync, false, CudaOptions.Graphs.AUTO);
     }
   }
 

@@ -22,6 +22,12 @@ public interface AttentionProvider {
   default void prepare(int[] hostSegments) {}
 
   /**
+   * What the launches of calls with these segments depend on, besides their number and table: equal
+   * values, equal launches. The segments were prepared last, or last but one.
+   */
+  long launch(int[] hostSegments);
+
+  /**
    * Attends.
    *
    * @param out [out] {@code [tokens, heads * headDim]}

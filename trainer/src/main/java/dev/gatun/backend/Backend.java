@@ -104,6 +104,21 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
    */
   void reserveWorkspace(long rows, long columns);
 
+  /**
+   * Does work that may repeat. A GPU may enqueue it again without running {@code work}: work of
+   * equal keys asks for the same operations, with the same arguments, on the same memory, and has
+   * no other effect. It reads what changes from device memory; what it hands to the device or takes
+   * from it comes before or after.
+   */
+  default void replay(ReplayKey key, Runnable work) {
+    work.run();
+  }
+
+  /** Lines that a user should see after a run; none as a rule. */
+  default List<String> summary() {
+    return List.of();
+  }
+
   /** Returns when everything asked for so far is done. */
   void synchronize();
 

@@ -28,7 +28,7 @@ public final class CpuBackend implements Backend {
     this.isa = isa;
     this.threads = threads;
     this.kernels = new Kernels(table, workspace, MemorySegment.NULL, () -> "");
-    this.attention = new KernelAttention(kernels);
+    this.attention = new KernelAttention(kernels, KernelAttention.LaunchSize.EXACT);
   }
 
   /**

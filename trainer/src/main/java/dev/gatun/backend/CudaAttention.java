@@ -42,7 +42,7 @@ final class CudaAttention implements AttentionProvider, AutoCloseable {
     this.device = device;
     this.options = options;
     this.warnings = warnings;
-    this.kernels = new KernelAttention(kernels);
+    this.kernels = new KernelAttention(kernels, KernelAttention.LaunchSize.REPEATING);
   }
 
   /** See {@link Backend#planAttention}. */
@@ -165,6 +165,11 @@ final class CudaAttention implements AttentionProvider, AutoCloseable {
   @Override
   public void prepare(int[] hostSegments) {
     provider().prepare(hostSegments);
+  }
+
+  @Override
+  public long launch(int[] hostSegments) {
+    return provider().launch(hostSegments);
   }
 
   @Override

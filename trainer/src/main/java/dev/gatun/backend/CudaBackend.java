@@ -42,8 +42,9 @@ public final class CudaBackend implements Backend {
   private final CublasLtMatmul matmul;
   private final Kernels kernels;
   private final CudaAttention attention;
-  private final Workspace workspace = new Workspace("workspace", this::allocate);
-  private final Workspace biasScratch = new Workspace("bias in f32", this::allocate);
+  private final Workspace workspace = new Workspace("workspace", this::allocateShared);
+  private final Workspace biasScratch = new Workspace("bias in f32", this::allocateShared);
+  private final @Nullable CudaGraphs graphs; // null: none are made
   private final Map<String, MemorySegment> rangeNames = new HashMap<>();
   private final AtomicLong allocatedBytes = new AtomicLong();
   private final AtomicLong peakBytes = new AtomicLong();
@@ -77,6 +78,11 @@ public final class CudaBackend implements Backend {
     stream = pointer.get(ValueLayout.ADDRESS, 0);
     kernels = new Kernels(Kernels.table("cuda", table), workspace, stream, CudaStatus::advice);
     attention = new CudaAttention(this, stream, device, options, kernels, this::warn);
+    graphs =
+        options.graphs() == CudaOptions.Graphs.OFF || options.debugSync()
+            ? null
+            : new CudaGraphs(
+                stream, CudaGraphs.MAX_GRAPHS, device.totalBytes() / CudaGraphs.MEMORY_SHARE);
     ring = new PinnedRing(stream, PINNED_BLOCK_BYTES);
     matmul =
         new CublasLtMatmul(
@@ -217,7 +223,7 @@ public final class CudaBackend implements Backend {
     if (provider == CudaLibraries.Provider.SIMT) {
       return "cuda (SIMT emulation on the CPU, for tests)";
     }
-    return "cuda:%d: %s, sm_%d, %.1f GiB; %s%s%s"
+    return "cuda:%d: %s, sm_%d, %.1f GiB; %s%s%s%s"
         .formatted(
             device.index(),
             device.name(),
@@ -225,6 +231,7 @@ public final class CudaBackend implements Backend {
             device.totalBytes() / (double) (1L << 30),
             versions(),
             options.tf32() ? "; TF32 for f32 products" : "",
+            graphs == null ? "; no CUDA graphs" : "",
             options.debugSync() ? "; waiting after every operation" : "");
   }
 
@@ -241,6 +248,7 @@ public final class CudaBackend implements Backend {
   @Override
   public Buffer allocate(String name, long sizeBytes) {
     bindThread();
+    refuseInCapture("allocation of " + name);
     // Not even an empty buffer is at NULL, which kernels take for a missing argument.
     long allocated = Math.max(sizeBytes, Buffer.ALIGNMENT_BYTES);
     MemorySegment memory;
@@ -267,6 +275,14 @@ public final class CudaBackend implements Backend {
       throw failure;
     }
     return buffer;
+  }
+
+  /** Memory that operations of any shape use: graphs that know its former place are void. */
+  private Buffer allocateShared(String name, long sizeBytes) {
+    if (graphs != null) {
+      graphs.forget();
+    }
+    return allocate(name, sizeBytes);
   }
 
   private void free(String name, MemorySegment memory, long sizeBytes) {
@@ -305,6 +321,7 @@ public final class CudaBackend implements Backend {
     Operands.requireContiguous("upload", dst);
     Operands.requireBytes("upload", dst, src);
     bindThread();
+    refuseInside("upload of " + dst.name());
     ring.upload(dst.address(), src);
     enqueued("upload", dst);
   }
@@ -326,6 +343,7 @@ public final class CudaBackend implements Backend {
     Operands.requireContiguous("hostView", src);
     Objects.checkFromIndexSize(offsetBytes, sizeBytes, src.sizeBytes());
     bindThread();
+    refuseInside("download of " + src.name());
     if (view == null || view.segment().byteSize() < sizeBytes) {
       if (view != null) {
         view.close();
@@ -350,6 +368,7 @@ public final class CudaBackend implements Backend {
     Operands.requireContiguous("download", src);
     Operands.requireBytes("download", src, dst);
     bindThread();
+    refuseInside("download of " + src.name());
     ring.download(dst, src.address());
   }
 
@@ -423,6 +442,9 @@ public final class CudaBackend implements Backend {
   @Override
   public String planAttention(AttentionImplementation implementation, AttentionRun run) {
     bindThread();
+    if (graphs != null) {
+      graphs.forget();
+    }
     return attention.plan(implementation, run);
   }
 
@@ -432,8 +454,52 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
+  public void replay(ReplayKey key, Runnable work) {
+    bindThread();
+    if (graphs == null) {
+      work.run();
+    } else {
+      graphs.replay(key, work);
+    }
+  }
+
+  @Override
+  public List<String> summary() {
+    if (graphs == null) {
+      return List.of();
+    }
+    CudaGraphs.Counts counts = graphs.counts();
+    return List.of(
+        "CUDA graphs: %d captured, replayed %d times, %d passes of shapes seen once; %.1f MiB%s"
+            .formatted(
+                counts.captured(),
+                counts.replayed(),
+                counts.direct(),
+                counts.sizeBytes() / (double) (1L << 20),
+                graphs.isExhausted() ? "; the device had no memory for more" : ""));
+  }
+
+  /** What was replayed; null if nothing may be. */
+  CudaGraphs.@Nullable Counts graphCounts() {
+    return graphs == null ? null : graphs.counts();
+  }
+
+  private void refuseInside(String operation) {
+    if (graphs != null) {
+      graphs.refuseInside(operation);
+    }
+  }
+
+  private void refuseInCapture(String operation) {
+    if (graphs != null) {
+      graphs.refuseInCapture(operation);
+    }
+  }
+
+  @Override
   public void synchronize() {
     bindThread();
+    refuseInCapture("synchronization");
     CudaStatus.check("cudaStreamSynchronize", CudaRuntime.cudaStreamSynchronize(stream));
   }
 
@@ -486,6 +552,9 @@ public final class CudaBackend implements Backend {
   @Override
   public void startProfiler() {
     synchronize();
+    if (graphs != null && options.graphs() == CudaOptions.Graphs.AUTO) {
+      graphs.suspend();
+    }
     CudaStatus.check("cudaProfilerStart", CudaRuntime.cudaProfilerStart());
   }
 
@@ -493,6 +562,9 @@ public final class CudaBackend implements Backend {
   public void stopProfiler() {
     synchronize();
     CudaStatus.check("cudaProfilerStop", CudaRuntime.cudaProfilerStop());
+    if (graphs != null) {
+      graphs.resume();
+    }
   }
 
   /** Frees everything but the buffers that were allocated, which their owners close. */
@@ -504,6 +576,9 @@ public final class CudaBackend implements Backend {
     open = false;
     bindThread();
     closeMarks();
+    if (graphs != null) {
+      graphs.close();
+    }
     attention.close();
     matmul.close();
     workspace.close();

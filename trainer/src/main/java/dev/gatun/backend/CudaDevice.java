@@ -43,6 +43,16 @@ public record CudaDevice(
     }
   }
 
+  /** Free memory of the calling thread's current device. */
+  static long currentFreeBytes() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment free = arena.allocate(ValueLayout.JAVA_LONG);
+      MemorySegment total = arena.allocate(ValueLayout.JAVA_LONG);
+      CudaStatus.check("cudaMemGetInfo", CudaRuntime.cudaMemGetInfo(free, total));
+      return free.get(ValueLayout.JAVA_LONG, 0);
+    }
+  }
+
   /** How many GPUs there are; the runtime's error if it finds none. */
   static int count() {
     try (Arena arena = Arena.ofConfined()) {

@@ -41,8 +41,9 @@ final class CudaStatus {
 
   /** What to add to a message after a failure: a remedy if the error stays, else nothing. */
   static String advice() {
+    int _ = CudaRuntime.cudaDeviceSynchronize(); // Refused while a graph is captured.
     int _ = CudaRuntime.cudaGetLastError(); // Forgets what does not stay.
-    return CudaRuntime.cudaDeviceSynchronize() == CudaRuntime.cudaSuccess() ? "" : REMEDY;
+    return CudaRuntime.cudaGetLastError() == CudaRuntime.cudaSuccess() ? "" : REMEDY;
   }
 
   private static String string(MemorySegment text) {

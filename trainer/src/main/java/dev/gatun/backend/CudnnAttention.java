@@ -279,6 +279,17 @@ final class CudnnAttention implements AttentionProvider, AutoCloseable {
     }
   }
 
+  /** Where cuDNN's table of them is; plans are made for the run's bounds, whatever the lengths. */
+  @Override
+  public long launch(int[] hostSegments) {
+    for (Prepared each : prepared) {
+      if (each.hostSegments == hostSegments) {
+        return each.table.address().address();
+      }
+    }
+    throw new IllegalStateException("cudnn attention: the segments were not prepared");
+  }
+
   @Override
   public void forward(
       Tensor out,

@@ -5,10 +5,48 @@ import org.jspecify.annotations.Nullable;
 
 /** Attention by the rows of the kernel table: any head size, window, soft-cap and type. */
 final class KernelAttention implements AttentionProvider {
-  private final Kernels kernels;
+  /** By which lengths launches are sized. */
+  enum LaunchSize {
+    /** Those of the segments: where the host is the device, they are also what kernels read. */
+    EXACT,
+    /**
+     * One length for all, of few different ones, so that launches repeat: two an octave. A block
+     * without work ends at once.
+     */
+    REPEATING
+  }
 
-  KernelAttention(Kernels kernels) {
+  private static final int SHORTEST_LAUNCH = 128;
+
+  private final Kernels kernels;
+  private final LaunchSize size;
+
+  KernelAttention(Kernels kernels, LaunchSize size) {
     this.kernels = kernels;
+    this.size = size;
+  }
+
+  /** The length of the longest keys, and so of queries too, as launches see it. */
+  @Override
+  public long launch(int[] hostSegments) {
+    int longest = 0;
+    for (int i = 3; i < hostSegments.length; i += 4) {
+      longest = Math.max(longest, hostSegments[i]);
+    }
+    int step = Math.max(SHORTEST_LAUNCH, Integer.highestOneBit(longest) / 2);
+    return Math.multiplyExact((long) Math.ceilDiv(longest, step), step);
+  }
+
+  private int[] launchSizes(int[] hostSegments) {
+    if (size == LaunchSize.EXACT) {
+      return hostSegments;
+    }
+    int[] sizes = hostSegments.clone();
+    int length = Math.toIntExact(launch(hostSegments));
+    for (int i = 1; i < sizes.length; i += 2) {
+      sizes[i] = length;
+    }
+    return sizes;
   }
 
   @Override
@@ -35,7 +73,7 @@ final class KernelAttention implements AttentionProvider {
         k,
         v,
         segments,
-        hostSegments,
+        launchSizes(hostSegments),
         q.dim(1),
         k.dim(1),
         q.dim(2),
@@ -73,7 +111,7 @@ final class KernelAttention implements AttentionProvider {
         k,
         v,
         segments,
-        hostSegments,
+        launchSizes(hostSegments),
         q.dim(1),
         k.dim(1),
         q.dim(2),

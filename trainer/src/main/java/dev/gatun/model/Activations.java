@@ -246,6 +246,8 @@ public final class Activations {
     Activations plan(Policy policy) {
       boolean trains = policy != Policy.DISCARD;
       int last = config.numLayers() - 1;
+      // What depends on the number of rows comes last: all else has the same places with any.
+      Scratch scratch = scratch(trains);
       List<Layer> layers = new ArrayList<>();
       Layer first = layer(trains, policy == Policy.KEEP && last == 0 ? rows : tokens);
       for (int i = 0; i <= last; i++) {
@@ -257,7 +259,7 @@ public final class Activations {
             });
       }
       layers.set(last, layers.get(last).withPredicting(predicting()));
-      return new Activations(policy, layers, scratch(trains));
+      return new Activations(policy, layers, scratch);
     }
 
     Layer.Predicting predicting() {

@@ -13,11 +13,12 @@ public record BatchShape(
     int predictions,
     int sequences,
     int answers,
+    int segments,
     int longestKeys,
     int chunkRows) {
 
   /** The shape of nothing: neutral in {@link #max}. */
-  public static final BatchShape EMPTY = new BatchShape(0, 0, 0, 0, 0, 0, 0, 0);
+  public static final BatchShape EMPTY = new BatchShape(0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   public static BatchShape of(PackedBatch batch, int chunkRows) {
     return new BatchShape(
@@ -27,6 +28,7 @@ public record BatchShape(
         batch.numPredictions(),
         batch.numSequences(),
         batch.answerBegin().length - 1,
+        batch.numSegments(),
         batch.longestKeys(),
         chunkRows);
   }
@@ -40,6 +42,7 @@ public record BatchShape(
         Math.max(predictions, other.predictions),
         Math.max(sequences, other.sequences),
         Math.max(answers, other.answers),
+        Math.max(segments, other.segments),
         Math.max(longestKeys, other.longestKeys),
         Math.max(chunkRows, other.chunkRows));
   }

@@ -1,14 +1,17 @@
 package dev.gatun.model;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.ReplayKey;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.op.Embedding;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import dev.gatun.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only transformer: embedding, layers, and the residual stream that {@link
@@ -66,6 +69,23 @@ public final class Decoder implements AutoCloseable {
     if (batch.host().numRows() == 0) {
       return;
     }
+    int last = layers.size() - 1;
+    backend.replay(
+        key("forward", weights, null, batch, activations),
+        () -> forwardBeforeLast(weights, batch, activations));
+    layers
+        .get(last)
+        .forward(
+            weights.layers().get(last),
+            batch,
+            activations.layer(last),
+            activations.scratch(),
+            last == 0 ? null : activations.layer(last - 1).middle());
+  }
+
+  /** To the last layer, whose extents depend on how many rows predict: those hardly repeat. */
+  private void forwardBeforeLast(
+      DecoderParameters weights, DeviceBatch batch, Activations activations) {
     Activations.Scratch scratch = activations.scratch();
     Embedding.forward(
         backend,
@@ -75,7 +95,7 @@ public final class Decoder implements AutoCloseable {
         batch.tokenIds(),
         batch.positions(),
         config.embeddingScale(weights.embedding().dtype()));
-    for (int i = 0; i < layers.size(); i++) {
+    for (int i = 0; i < layers.size() - 1; i++) {
       layers
           .get(i)
           .forward(
@@ -112,25 +132,36 @@ public final class Decoder implements AutoCloseable {
     if (batch.host().numRows() == 0) {
       return;
     }
+    // What the last layer computed is still there, recomputed or not.
+    int last = layers.size() - 1;
+    layers
+        .get(last)
+        .backward(
+            weights.layers().get(last),
+            gradients.layers().get(last),
+            batch,
+            activations.layer(last),
+            activations.scratch(),
+            dStream);
+    backend.replay(
+        key("backward", weights, gradients, batch, activations),
+        () -> backwardBeforeLast(weights, gradients, batch, activations));
+  }
+
+  private void backwardBeforeLast(
+      DecoderParameters weights,
+      DecoderParameters gradients,
+      DeviceBatch batch,
+      Activations activations) {
     Activations.Scratch scratch = activations.scratch();
     Tensor dX = Objects.requireNonNull(scratch.gradients()).dX();
-    int last = layers.size() - 1;
-    for (int i = last; i >= 0; i--) {
+    for (int i = layers.size() - 2; i >= 0; i--) {
       LayerParameters layerWeights = weights.layers().get(i);
       Activations.Layer saved = activations.layer(i);
-      // What the last layer computed is still there.
-      if (activations.policy() == Activations.Policy.RECOMPUTE && i < last) {
+      if (activations.policy() == Activations.Policy.RECOMPUTE) {
         layers.get(i).recompute(layerWeights, batch, saved, scratch);
       }
-      layers
-          .get(i)
-          .backward(
-              layerWeights,
-              gradients.layers().get(i),
-              batch,
-              saved,
-              scratch,
-              i == last ? dStream : dX);
+      layers.get(i).backward(layerWeights, gradients.layers().get(i), batch, saved, scratch, dX);
     }
     Embedding.backward(
         backend,
@@ -140,6 +171,49 @@ public final class Decoder implements AutoCloseable {
         batch.tokenIds(),
         batch.positions(),
         config.embeddingScale(weights.embedding().dtype()));
+  }
+
+  /**
+   * What a pass over all layers but the last depends on. Tensors not named here lie in a slab at
+   * places that follow from those that are.
+   */
+  private ReplayKey key(
+      String pass,
+      DecoderParameters weights,
+      @Nullable DecoderParameters gradients,
+      DeviceBatch batch,
+      Activations activations) {
+    List<Tensor> operands = new ArrayList<>();
+    operands.add(weights.embedding());
+    operands.add(weights.layers().getFirst().qkv());
+    operands.add(weights.layers().getLast().qkv());
+    if (gradients != null) {
+      operands.add(gradients.embedding());
+      operands.add(gradients.layers().getLast().qkv());
+      operands.add(Objects.requireNonNull(activations.scratch().gradients()).dX());
+      operands.add(Objects.requireNonNull(activations.scratch().gradients()).dKey());
+    }
+    if (rope.cos() != null) {
+      operands.add(rope.cos());
+    }
+    operands.add(batch.tokenIds());
+    operands.add(batch.positions());
+    operands.add(batch.keyRows());
+    operands.add(batch.keyCopyRows());
+    operands.add(batch.segments().table());
+    operands.add(activations.scratch().normed());
+    operands.add(activations.scratch().delta());
+    for (int i : new int[] {0, Math.max(0, layers.size() - 2)}) {
+      Activations.Layer layer = activations.layer(i);
+      operands.add(layer.x());
+      operands.add(layer.key());
+      operands.add(layer.value());
+      operands.add(layer.gateUp());
+    }
+    return ReplayKey.of(
+        pass + " " + activations.policy(),
+        batch.segments().launch(),
+        operands.toArray(Tensor[]::new));
   }
 
   /** Frees the rotation tables. */

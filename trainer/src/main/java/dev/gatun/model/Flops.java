@@ -4,8 +4,8 @@ import dev.gatun.hf.ModelConfig;
 
 /**
  * Floating-point operations that a packed batch needs: multiply and add count as two. Behind the
- * keys and values of the last layer only the rows that predict are needed. Norms, activations and
- * the like are left out, as is customary for model FLOP utilization.
+ * keys and values of the last layer only the rows that predict are needed. Padding is not counted;
+ * norms, activations and the like are left out, as is customary for model FLOP utilization.
  */
 public record Flops(double linear, double attention, double head) {
 
@@ -20,10 +20,10 @@ public record Flops(double linear, double attention, double head) {
     int last = config.numLayers() - 1;
     double attention = 0;
     for (int layer = 0; layer < last; layer++) {
-      attention += visibleKeys(batch.segments(), config.slidingWindow(layer));
+      attention += visibleKeys(batch, config.slidingWindow(layer));
     }
     attention += visibleKeysOfRows(batch, config.slidingWindow(last));
-    double tokens = batch.numTokens();
+    double tokens = batch.numSequenceTokens();
     return new Flops(
         2 * (keyWeights * (last + 1) * tokens + otherWeights * (last * tokens + batch.numRows())),
         4 * queries * attention,
@@ -52,9 +52,13 @@ public record Flops(double linear, double attention, double head) {
   }
 
   /** Query-key pairs that the causal mask and the window leave, over all segments. */
-  private static double visibleKeys(int[] segments, int window) {
+  private static double visibleKeys(PackedBatch batch, int window) {
+    int[] segments = batch.segments();
     double visible = 0;
     for (int s = 0; s < segments.length; s += 4) {
+      if (segments[s] >= batch.numSequenceTokens()) {
+        continue;
+      }
       long queries = segments[s + 1];
       long first = segments[s + 3] - queries + 1; // keys that the first query sees
       if (window == 0 || segments[s + 3] <= window) {

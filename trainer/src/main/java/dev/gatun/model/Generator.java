@@ -107,7 +107,15 @@ public final class Generator {
       DeviceBatch.plan(
           planner,
           new BatchShape(
-              promptTokens, rows, prompts.size(), 0, 0, prompts.size(), longest, prompts.size()));
+              promptTokens,
+              rows,
+              prompts.size(),
+              0,
+              0,
+              0,
+              prompts.size(),
+              longest,
+              prompts.size()));
       new Pass(planner, promptTokens, prompts.size());
       scratch = backend.allocate("generation", planner.highWaterBytes());
       backend.reserveWorkspace(

@@ -41,6 +41,8 @@ import java.util.List;
  * @param answerBegin {@code [answers + 1]} predictions of answer a, by answer
  * @param sequenceRows {@code [sequences + 1]} range of {@code rows} of each sequence
  * @param answersPerSequence 1 or 2
+ * @param paddingTokens tokens at the end that stand for nothing: in segments of their own, and not
+ *     predicting, they change neither a loss nor a gradient; see {@link BatchRounding}
  */
 public record PackedBatch(
     int[] tokenIds,
@@ -58,7 +60,8 @@ public record PackedBatch(
     int[] rowByAnswer,
     int[] answerBegin,
     int[] sequenceRows,
-    int answersPerSequence) {
+    int answersPerSequence,
+    int paddingTokens) {
 
   /** A prompt and its answers; either may be empty, not both. */
   public record Sequence(int[] prompt, List<int[]> answers) {
@@ -104,7 +107,8 @@ public record PackedBatch(
         none,
         new int[1],
         new int[1],
-        1);
+        1,
+        0);
   }
 
   /** Packs sequences that all have the same number of answers. */
@@ -119,8 +123,69 @@ public record PackedBatch(
     return new Packer(sequences, answers).pack();
   }
 
+  /**
+   * This batch with tokens that stand for nothing behind its own.
+   *
+   * @param tokens of the result; at least one more for each new segment
+   * @param keyRows of the result; at least one more for each new token
+   * @param segments of the result; more than before
+   */
+  PackedBatch padded(int tokens, int keyRows, int segments) {
+    int padding = tokens - numTokens();
+    int newSegments = segments - numSegments();
+    if (paddingTokens != 0
+        || newSegments < 1
+        || padding < newSegments
+        || keyRows < numKeyRows + padding) {
+      throw new IllegalArgumentException(
+          "batch of %d tokens, %d key rows and %d segments padded to %d, %d and %d"
+              .formatted(numTokens(), numKeyRows, numSegments(), tokens, keyRows, segments));
+    }
+    int[] newKeyRows = Arrays.copyOf(this.keyRows, tokens);
+    int[] newKeyCopyRows = Arrays.copyOf(keyCopyRows, tokens);
+    for (int i = 0; i < padding; i++) {
+      newKeyRows[numTokens() + i] = numKeyRows + i;
+      newKeyCopyRows[numTokens() + i] = -1;
+    }
+    int[] fields = Arrays.copyOf(this.segments, 4 * segments);
+    int[] lastFields = Arrays.copyOf(lastSegments, 4 * segments);
+    for (int i = 0; i < newSegments; i++) {
+      // One token each, and the last all others.
+      int length = i == newSegments - 1 ? padding - i : 1;
+      int[] segment = {numTokens() + i, length, numKeyRows + i, length};
+      System.arraycopy(segment, 0, fields, 4 * (numSegments() + i), 4);
+      // The gradients of all keys are written, though no row reads them.
+      int[] last = {numTokens() + i + length - 1, 1, numKeyRows + i, length};
+      System.arraycopy(last, 0, lastFields, 4 * (numSegments() + i), 4);
+    }
+    return new PackedBatch(
+        Arrays.copyOf(tokenIds, tokens),
+        Arrays.copyOf(positions, tokens),
+        newKeyRows,
+        newKeyCopyRows,
+        keyRows,
+        fields,
+        lastFields,
+        rows,
+        predictionBegin,
+        targets,
+        byAnswer,
+        byRow,
+        rowByAnswer,
+        answerBegin,
+        sequenceRows,
+        answersPerSequence,
+        padding);
+  }
+
+  /** Rows that are computed, padding included. */
   public int numTokens() {
     return tokenIds.length;
+  }
+
+  /** Tokens of the sequences. */
+  public int numSequenceTokens() {
+    return tokenIds.length - paddingTokens;
   }
 
   public int numRows() {
@@ -217,7 +282,8 @@ public record PackedBatch(
           Arrays.copyOf(rowByAnswer, prediction),
           answerBegin,
           sequenceRows,
-          answersPerSequence);
+          answersPerSequence,
+          0);
     }
 
     private void add(Sequence sequence, int s) {

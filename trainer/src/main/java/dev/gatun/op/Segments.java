@@ -2,6 +2,7 @@ package dev.gatun.op;
 
 import static dev.gatun.op.Check.dim;
 
+import dev.gatun.backend.AttentionProvider;
 import dev.gatun.backend.Backend;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
@@ -30,6 +31,7 @@ public final class Segments {
   private final long queryEnd;
   private final long keyEnd;
   private final boolean keysDisjoint;
+  private long launch;
 
   private Segments(int[] fields, Tensor table) {
     this.fields = fields;
@@ -81,6 +83,7 @@ public final class Segments {
     Segments segments = new Segments(fields.clone(), table);
     backend.upload(table, segments.fields);
     backend.attention().prepare(segments.fields);
+    segments.launch = backend.attention().launch(segments.fields);
     return segments;
   }
 
@@ -99,8 +102,15 @@ public final class Segments {
     return fields;
   }
 
+  /**
+   * What attention's launches depend on, besides the table; see {@link AttentionProvider#launch}.
+   */
+  public long launch() {
+    return launch;
+  }
+
   /** {@code [segments, 4]} i32 on the device. */
-  Tensor table() {
+  public Tensor table() {
     return table;
   }
 

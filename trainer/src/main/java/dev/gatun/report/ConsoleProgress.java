@@ -104,6 +104,7 @@ public final class ConsoleProgress implements MetricsListener {
         summary.steps(),
         Numbers.duration(summary.seconds()),
         Numbers.significant(summary.meanLoss(), 4));
+    summary.notes().forEach(out::println);
     out.flush();
   }
 

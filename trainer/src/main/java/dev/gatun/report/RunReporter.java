@@ -42,8 +42,10 @@ public final class RunReporter {
   /**
    * Tells that the run is over. As in transformers, steps after the last log line get none of their
    * own unless the run was cut short.
+   *
+   * @param notes lines for the user
    */
-  public RunSummary end(RunSummary.End end) {
+  public RunSummary end(RunSummary.End end, List<String> notes) {
     if (end == RunSummary.End.INTERRUPTED && !window.isEmpty()) {
       log();
     }
@@ -55,7 +57,8 @@ public final class RunReporter {
             work.rows(),
             work.nanos() * 1e-9,
             steps == 0 ? Double.NaN : lossSum / steps,
-            work.usefulFlops());
+            work.usefulFlops(),
+            notes);
     listeners.forEach(listener -> listener.onEnd(summary));
     return summary;
   }

@@ -1,5 +1,7 @@
 package dev.gatun.report;
 
+import java.util.List;
+
 /**
  * How a run ended.
  *
@@ -10,6 +12,7 @@ package dev.gatun.report;
  * @param seconds wall time of the steps
  * @param meanLoss mean of the steps' losses
  * @param usefulFlops as {@link StepWork#usefulFlops}, over the run
+ * @param notes lines for the user: what the device has to say
  */
 public record RunSummary(
     End end,
@@ -18,12 +21,17 @@ public record RunSummary(
     long rows,
     double seconds,
     double meanLoss,
-    double usefulFlops) {
+    double usefulFlops,
+    List<String> notes) {
   /** Why a run ended. */
   public enum End {
     COMPLETED,
     /** Asked to stop; the step under way was finished. */
     INTERRUPTED
+  }
+
+  public RunSummary {
+    notes = List.copyOf(notes);
   }
 
   double perSecond(long count) {

@@ -79,7 +79,11 @@ public record Device(Type type, int index) {
   }
 
   private CudaOptions cuda(DeviceOptions options) {
-    CudaOptions cuda = CudaOptions.DEFAULT.withDevice(index).withCudaHome(options.cudaHome());
+    CudaOptions cuda =
+        CudaOptions.DEFAULT
+            .withDevice(index)
+            .withCudaHome(options.cudaHome())
+            .withGraphs(options.graphs());
     cuda = options.debugSync() ? cuda.withDebugSync() : cuda;
     return options.tf32() ? cuda.withTf32() : cuda;
   }

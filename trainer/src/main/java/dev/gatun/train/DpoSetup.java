@@ -29,6 +29,7 @@ record DpoSetup(
     PairObjective objective,
     @Nullable Reference reference,
     Activations.Policy keep,
+    BatchShape shape,
     Slab slab,
     Results results,
     RunPlan plan) {
@@ -55,7 +56,11 @@ record DpoSetup(
             ? Coupling.MICRO_BATCH
             : Coupling.NONE;
     StepPacker packer =
-        new StepPacker(pairs, TrainingSetup.tokensPerPack(backend, config.run()), coupling);
+        new StepPacker(
+            pairs,
+            TrainingSetup.tokensPerPack(backend, config.run()),
+            coupling,
+            TrainingSetup.rounding(backend));
     int chunkRows = TrainingSetup.logitRows(backend, source.config());
     Sizes sizes = Sizes.of(schedule, packer, chunkRows);
     BatchShape shape = sizes.batch();
@@ -131,6 +136,7 @@ record DpoSetup(
         objective,
         reference,
         keep,
+        shape,
         slab,
         results,
         TrainingSetup.plan(

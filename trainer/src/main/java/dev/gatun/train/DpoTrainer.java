@@ -5,6 +5,7 @@ import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.model.Activations;
+import dev.gatun.model.BatchShape;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.Flops;
 import dev.gatun.model.PackedBatch;
@@ -43,6 +44,7 @@ public final class DpoTrainer implements AutoCloseable {
   private final PairObjective objective;
   private final @Nullable Reference reference;
   private final Activations.Policy keep;
+  private final BatchShape largest;
   private final Slab slab;
   private final Results results;
   private final RunPlan plan;
@@ -57,6 +59,7 @@ public final class DpoTrainer implements AutoCloseable {
     this.objective = parts.objective();
     this.reference = parts.reference();
     this.keep = parts.keep();
+    this.largest = parts.shape();
     this.slab = parts.slab();
     this.results = parts.results();
     this.plan = parts.plan();
@@ -136,7 +139,7 @@ public final class DpoTrainer implements AutoCloseable {
       slab.reset(0);
       DeviceBatch batch;
       try (Backend.Range _ = backend.range("data")) {
-        batch = DeviceBatch.upload(backend, slab, packer.batch(pack));
+        batch = DeviceBatch.upload(backend, slab, packer.batch(pack), largest);
       }
       PackedBatch packed = batch.host();
       Tensor referenceLogProbs =

@@ -42,6 +42,7 @@ final class Reference implements AutoCloseable {
   private @Nullable DecoderParameters weights;
   private final List<Scored> scored = new ArrayList<>();
   private long rowsLeft;
+  private BatchShape largest = BatchShape.EMPTY;
 
   /** Scores of a pack that lie among the results of the step under way. */
   private record Scored(StepPacker.Pack pack, PackedBatch batch, Results.Kept byAnswer) {}
@@ -160,7 +161,8 @@ final class Reference implements AutoCloseable {
         if (!isKnown(pack)) {
           slab.reset(0);
           results.clear();
-          logProbs(pack, DeviceBatch.upload(backend, slab, packer.batch(pack)), slab, results);
+          DeviceBatch batch = DeviceBatch.upload(backend, slab, packer.batch(pack), largest);
+          logProbs(pack, batch, slab, results);
           results.read();
           remember(results);
         }
@@ -176,7 +178,8 @@ final class Reference implements AutoCloseable {
    */
   Tensor logProbs(StepPacker.Pack pack, DeviceBatch batch, Slab slab, Results results) {
     Tensor byAnswer =
-        slab.allocate("reference log-probs", DType.F32, batch.host().numPredictions());
+        slab.allocate("reference log-probs", DType.F32, largest.predictions())
+            .rows(0, batch.host().numPredictions());
     if (isKnown(pack)) {
       float[] values = new float[batch.host().numPredictions()];
       int next = 0;
@@ -200,8 +203,13 @@ final class Reference implements AutoCloseable {
     return byAnswer;
   }
 
-  /** Counts, on a planning slab, what {@link #logProbs} takes. */
+  /**
+   * Counts, on a planning slab, what {@link #logProbs} takes.
+   *
+   * @param shape large enough for every pack
+   */
   void plan(Slab planner, DType dtype, BatchShape shape) {
+    largest = shape;
     planner.allocate("reference log-probs", DType.F32, shape.predictions());
     scorer.plan(planner, dtype, shape);
   }

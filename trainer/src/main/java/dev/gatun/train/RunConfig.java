@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.AttentionImplementation;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.data.SamplingStrategy;
 import dev.gatun.report.EffectiveConfig;
 import java.io.IOException;
@@ -33,6 +34,7 @@ import org.jspecify.annotations.Nullable;
  * @param cudaHome folder to look for NVIDIA's libraries in first; null: the usual places
  * @param tf32 f32 matrix products on a GPU may round their operands to TF32
  * @param debugSync wait after every operation on a GPU, so that a failure names its cause
+ * @param cudaGraphs whether a GPU replays work that repeats; results are the same
  * @param profileSteps steps that a profiler records; null: none
  * @param maxTokensPerPack longest pack of pairs that is computed at once, in tokens; 0: chosen from
  *     the model's size. It changes speed and memory, not results
@@ -58,6 +60,7 @@ public record RunConfig(
     @Nullable Path cudaHome,
     boolean tf32,
     boolean debugSync,
+    CudaOptions.Graphs cudaGraphs,
     @Nullable ProfileSteps profileSteps,
     int maxTokensPerPack)
     implements EffectiveConfig.Section {
@@ -68,6 +71,7 @@ public record RunConfig(
     Objects.requireNonNull(outputDir, "outputDir");
     Objects.requireNonNull(device, "device");
     Objects.requireNonNull(attnImplementation, "attnImplementation");
+    Objects.requireNonNull(cudaGraphs, "cudaGraphs");
     Check.that("max_steps", maxSteps == -1 || maxSteps >= 1, maxSteps, "at least 1, or -1");
     Check.positive("num_train_epochs", numTrainEpochs);
     Check.acts(
@@ -111,6 +115,12 @@ public record RunConfig(
     requireGpu("cuda_home", cudaHome != null, device);
     requireGpu("tf32", tf32, device);
     requireGpu("debug_sync", debugSync, device);
+    requireGpu("cuda_graphs", cudaGraphs == CudaOptions.Graphs.ON, device);
+    Check.acts(
+        "cuda_graphs",
+        cudaGraphs == CudaOptions.Graphs.ON,
+        !debugSync,
+        "debug_sync waits after every operation, which a graph cannot; remove one of them");
     requireGpu("profile_steps", profileSteps != null, device);
     Check.that(
         "max_tokens_per_pack",
@@ -142,7 +152,7 @@ public record RunConfig(
 
   /** How {@link #device} computes. */
   DeviceOptions deviceOptions() {
-    return new DeviceOptions(threads, cudaHome, debugSync, tf32);
+    return new DeviceOptions(threads, cudaHome, debugSync, tf32, cudaGraphs);
   }
 
   /** Rows in an optimizer step. */

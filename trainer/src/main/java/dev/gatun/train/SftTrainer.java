@@ -6,6 +6,7 @@ import dev.gatun.data.SftTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.memory.MemoryExhaustedException;
 import dev.gatun.model.Activations;
+import dev.gatun.model.BatchRounding;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DeviceBatch;
@@ -40,6 +41,8 @@ public final class SftTrainer implements AutoCloseable {
   private final int maxTokens;
   private final LikelihoodObjective objective;
   private final Activations.Policy keep;
+  private final BatchShape largest;
+  private final BatchRounding rounding;
   private final Slab slab;
   private final Results results;
   private final RunPlan plan;
@@ -54,6 +57,7 @@ public final class SftTrainer implements AutoCloseable {
     rows = data.rows();
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
     maxTokens = TrainingSetup.tokensPerPack(backend, config.run());
+    rounding = TrainingSetup.rounding(backend);
     int chunkRows = TrainingSetup.logitRows(backend, source.config());
     BatchShape shape = BatchShape.EMPTY;
     Slab resultsPlanner = Slab.planner();
@@ -66,6 +70,7 @@ public final class SftTrainer implements AutoCloseable {
       }
       Policy.planResults(resultsPlanner);
     }
+    largest = shape;
     Decoder decoder = new Decoder(backend, source.config(), data.positions());
     objective = new LikelihoodObjective(backend, decoder, chunkRows);
     keep =
@@ -168,7 +173,7 @@ public final class SftTrainer implements AutoCloseable {
     policy.zeroGradients();
     for (PackedBatch packed : packs) {
       slab.reset(0);
-      DeviceBatch batch = DeviceBatch.upload(setup.backend(), slab, packed);
+      DeviceBatch batch = DeviceBatch.upload(setup.backend(), slab, packed, largest);
       outcomes.add(
           objective.accumulate(
               policy.weights(),
@@ -196,7 +201,7 @@ public final class SftTrainer implements AutoCloseable {
     double norm = results.f32(normAndScale)[0];
     policy.update(step.number(), norm);
 
-    long tokens = packs.stream().mapToLong(PackedBatch::numTokens).sum();
+    long tokens = packs.stream().mapToLong(PackedBatch::numSequenceTokens).sum();
     tokensSeen += tokens;
     Map<MetricName, Double> values = new EnumMap<>(MetricName.class);
     values.put(MetricName.LOSS, loss);
@@ -214,7 +219,7 @@ public final class SftTrainer implements AutoCloseable {
             step.microBatches().stream().mapToInt(microBatch -> microBatch.length).sum(),
             tokens,
             paddedTokens(step),
-            tokens,
+            packs.stream().mapToLong(PackedBatch::numTokens).sum(),
             flops,
             System.nanoTime() - begin));
   }
@@ -230,6 +235,7 @@ public final class SftTrainer implements AutoCloseable {
     }
     return FirstFit.pack(sequences, PackedBatch.Sequence::numTokens, maxTokens).stream()
         .map(PackedBatch::of)
+        .map(rounding::apply)
         .toList();
   }
 

@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.data.PairTokens;
+import dev.gatun.model.BatchRounding;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.preference.PairObjective.Coupling;
 import dev.gatun.preference.PairObjective.Weights;
@@ -17,11 +18,13 @@ final class StepPacker {
   private final List<PairTokens> pairs;
   private final int maxTokens;
   private final Coupling coupling;
+  private final BatchRounding rounding;
 
-  StepPacker(List<PairTokens> pairs, int maxTokens, Coupling coupling) {
+  StepPacker(List<PairTokens> pairs, int maxTokens, Coupling coupling, BatchRounding rounding) {
     this.pairs = pairs;
     this.maxTokens = maxTokens;
     this.coupling = coupling;
+    this.rounding = rounding;
   }
 
   /**
@@ -46,14 +49,15 @@ final class StepPacker {
 
   /** The packed batch of a pack. */
   PackedBatch batch(Pack pack) {
-    return PackedBatch.of(
-        pack.rows.stream()
-            .map(pairs::get)
-            .map(
-                pair ->
-                    new PackedBatch.Sequence(
-                        pair.prompt(), List.of(pair.chosen(), pair.rejected())))
-            .toList());
+    return rounding.apply(
+        PackedBatch.of(
+            pack.rows.stream()
+                .map(pairs::get)
+                .map(
+                    pair ->
+                        new PackedBatch.Sequence(
+                            pair.prompt(), List.of(pair.chosen(), pair.rejected())))
+                .toList()));
   }
 
   private record Member(int row, int microBatch) {}

@@ -1,6 +1,7 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.AttentionImplementation;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.data.OnBadRow;
 import dev.gatun.data.SamplingStrategy;
 import dev.gatun.data.TruncationMode;
@@ -56,6 +57,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private @Nullable Path cudaHome;
   private boolean tf32;
   private boolean debugSync;
+  private CudaOptions.Graphs cudaGraphs = CudaOptions.Graphs.AUTO;
   private @Nullable ProfileSteps profileSteps;
   private int maxTokensPerPack;
 
@@ -289,6 +291,12 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     return self();
   }
 
+  /** Whether a GPU replays work that repeats; results are the same. */
+  public final B cudaGraphs(CudaOptions.Graphs value) {
+    cudaGraphs = value;
+    return self();
+  }
+
   public final B profileSteps(ProfileSteps value) {
     profileSteps = value;
     return self();
@@ -355,6 +363,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
         cudaHome,
         tf32,
         debugSync,
+        cudaGraphs,
         profileSteps,
         maxTokensPerPack);
   }

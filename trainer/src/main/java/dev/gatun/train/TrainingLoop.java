@@ -71,7 +71,7 @@ final class TrainingLoop {
         write(config.outputDir().resolve("checkpoint-" + number));
       }
     }
-    RunSummary summary = reporter.end(end);
+    RunSummary summary = reporter.end(end, backend.summary());
     write(config.outputDir());
     return summary;
   }

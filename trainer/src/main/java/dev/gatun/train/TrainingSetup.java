@@ -10,6 +10,7 @@ import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelDirectory;
 import dev.gatun.hf.Tokenizer;
+import dev.gatun.model.BatchRounding;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.Parameters;
@@ -34,10 +35,11 @@ final class TrainingSetup implements AutoCloseable {
    * @param tokens in a pack
    * @param logitsBytes of the logits that the head makes at a time, unless one pair has more
    * @param logitRows the same in rows
+   * @param rounding of a pack's extents
    */
-  private record Portion(int tokens, long logitsBytes, int logitRows) {
-    static final Portion CPU = new Portion(2048, 128L << 20, 2048);
-    static final Portion GPU = new Portion(16_384, 2L << 30, 8192);
+  private record Portion(int tokens, long logitsBytes, int logitRows, BatchRounding rounding) {
+    static final Portion CPU = new Portion(2048, 128L << 20, 2048, BatchRounding.EXACT);
+    static final Portion GPU = new Portion(16_384, 2L << 30, 8192, BatchRounding.REPEATING);
 
     static Portion of(Backend backend) {
       return switch (backend) {
@@ -132,6 +134,11 @@ final class TrainingSetup implements AutoCloseable {
     return run.maxTokensPerPack() == 0 ? Portion.of(backend).tokens() : run.maxTokensPerPack();
   }
 
+  /** Extents of packs. */
+  static BatchRounding rounding(Backend backend) {
+    return Portion.of(backend).rounding();
+  }
+
   /** Prediction rows that the head makes logits for at a time. */
   static int logitRows(Backend backend, ModelConfig config) {
     Portion portion = Portion.of(backend);
@@ -178,7 +185,7 @@ final class TrainingSetup implements AutoCloseable {
                   config.attentionScale(),
                   config.attentionLogitSoftcap(),
                   window,
-                  shape.answers(),
+                  shape.segments(),
                   shape.longestKeys(),
                   shape.tokens(),
                   shape.keyRows()));

@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.backend.Backend;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CudaBackend;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.backend.Results;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelDirectory;
@@ -168,10 +171,48 @@ class DecoderTest {
     }
   }
 
+  /**
+   * Rows that stand for nothing change no gradient: not a bit, whatever token they hold, and
+   * against none only by where sums over rows are cut.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"tiny-llama", "tiny-qwen3", "tiny-gemma2", "tiny-gpt2"})
+  void paddingAddsNothing(String name) {
+    Random random = new Random(3);
+    List<Sequence> sequences =
+        List.of(
+            new Sequence(random(random, 9), List.of(random(random, 21))),
+            new Sequence(random(random, 30), List.of(random(random, 4))),
+            new Sequence(random(random, 1), List.of(random(random, 17))));
+    for (Backend each :
+        List.of(
+            CpuBackend.create(new CpuOptions(1, null)),
+            CudaBackend.create(CudaOptions.DEFAULT.withCacheFolder(null)))) {
+      try (Backend backend = each;
+          Loaded model = Loaded.open(backend, name)) {
+        PackedBatch exact = PackedBatch.of(sequences);
+        PackedBatch padded = BatchRounding.REPEATING.apply(exact);
+        PackedBatch other = BatchRounding.REPEATING.apply(exact);
+        assertTrue(padded.paddingTokens() > 0);
+        for (int i = other.numSequenceTokens(); i < other.numTokens(); i++) {
+          other.tokenIds()[i] = 1 + random.nextInt(100);
+          other.positions()[i] = random.nextInt(100);
+        }
+        float[] gradients = model.gradientsOf(List.of(padded), Activations.Policy.KEEP);
+        assertArrayEquals(
+            gradients,
+            model.gradientsOf(List.of(other), Activations.Policy.RECOMPUTE),
+            backend.name());
+        assertTrue(
+            distance(gradients, model.gradientsOf(List.of(exact), Activations.Policy.KEEP)) < 1e-6);
+      }
+    }
+  }
+
   private record Loaded(
-      CpuBackend backend, ModelConfig config, Parameters weights, Parameters gradients)
+      Backend backend, ModelConfig config, Parameters weights, Parameters gradients)
       implements AutoCloseable {
-    static Loaded open(CpuBackend backend, String name) {
+    static Loaded open(Backend backend, String name) {
       Path path = MODELS.resolve(name);
       ModelConfig config = ModelConfig.read(path.resolve("config.json"));
       ParameterLayout layout = ParameterLayout.of(config);
@@ -189,11 +230,16 @@ class DecoderTest {
     }
 
     float[] gradients(List<Sequence> sequences, Activations.Policy policy) {
+      return gradientsOf(
+          sequences.stream().map(sequence -> PackedBatch.of(List.of(sequence))).toList(), policy);
+    }
+
+    /** Gradients of the log-likelihood of all answers. */
+    float[] gradientsOf(List<PackedBatch> batches, Activations.Policy policy) {
       backend.zero(gradients.all());
       try (Decoder decoder = new Decoder(backend, config, 512)) {
         LikelihoodObjective objective = new LikelihoodObjective(backend, decoder, 16);
-        for (Sequence sequence : sequences) {
-          PackedBatch batch = PackedBatch.of(List.of(sequence));
+        for (PackedBatch batch : batches) {
           BatchShape shape = LikelihoodObjective.shape(batch, 16);
           Slab planner = Slab.planner();
           DeviceBatch.plan(planner, shape);

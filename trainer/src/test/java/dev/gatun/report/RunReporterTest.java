@@ -70,7 +70,7 @@ class RunReporterTest {
     List<LogLine> lines = new ArrayList<>();
     RunReporter reporter = RunReporter.start(plan, List.of(collect(lines)));
     steps.forEach(reporter::step);
-    reporter.end(RunSummary.End.COMPLETED);
+    reporter.end(RunSummary.End.COMPLETED, List.of());
     return lines;
   }
 
@@ -126,7 +126,7 @@ class RunReporterTest {
     List<LogLine> lines = new ArrayList<>();
     RunReporter reporter = RunReporter.start(plan(10, 5, false), List.of(collect(lines)));
     reporter.step(step(1, 1, 7));
-    RunSummary summary = reporter.end(RunSummary.End.INTERRUPTED);
+    RunSummary summary = reporter.end(RunSummary.End.INTERRUPTED, List.of());
     assertEquals(List.of(1L), lines.stream().map(LogLine::step).toList());
     assertEquals(1, summary.steps());
     assertEquals(7, summary.meanLoss());
@@ -145,7 +145,7 @@ class RunReporterTest {
       assertEquals(1.0 / 3, line.get("rewards/margins").asDouble());
       assertEquals("step", line.fieldNames().next());
       reporter.step(step(2, 1, Double.NaN));
-      reporter.end(RunSummary.End.COMPLETED);
+      reporter.end(RunSummary.End.COMPLETED, List.of());
     }
     List<String> lines = Files.readAllLines(file);
     assertEquals(3, lines.size());
@@ -159,7 +159,7 @@ class RunReporterTest {
     RunReporter reporter = RunReporter.start(plan(2, 1, false), List.of(state));
     reporter.step(step(1, 1, 1));
     reporter.step(step(2, 1, 3));
-    reporter.end(RunSummary.End.COMPLETED);
+    reporter.end(RunSummary.End.COMPLETED, List.of());
     JsonNode root = new ObjectMapper().readTree(state.toJson());
     assertEquals(2, root.get("global_step").asLong());
     assertEquals(2, root.get("max_steps").asLong());
@@ -189,7 +189,7 @@ class RunReporterTest {
           RunReporter.start(plan(2, 1, false), List.of(new ConsoleProgress(out, style)));
       reporter.step(step(1, 1, 1));
       reporter.step(step(2, 1, 3));
-      reporter.end(RunSummary.End.COMPLETED);
+      reporter.end(RunSummary.End.COMPLETED, List.of());
     }
     return bytes.toString(StandardCharsets.UTF_8);
   }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.CudaOptions;
 import dev.gatun.data.TruncationMode;
 import dev.gatun.report.EffectiveConfig;
 import java.nio.file.Files;
@@ -130,6 +131,12 @@ class ConfigTest {
         without("threads", "device", b -> b.device(Device.fromName("cuda:1")).threads(2)),
         without("tf32", "device", b -> b.device(Device.CPU).tf32()),
         without("debug_sync", "device", b -> b.device(Device.CPU).debugSync()),
+        without(
+            "cuda_graphs", "device", b -> b.device(Device.CPU).cudaGraphs(CudaOptions.Graphs.ON)),
+        without(
+            "cuda_graphs",
+            "debug_sync",
+            b -> b.device(Device.fromName("cuda")).debugSync().cudaGraphs(CudaOptions.Graphs.ON)),
         without("cuda_home", "device", b -> b.device(Device.CPU).cudaHome(Path.of("cuda"))),
         without(
             "profile_steps",

@@ -219,6 +219,10 @@ class GoldenRunsTest {
       trainer.train();
       compareMetrics(run, steps, worst);
       compareWeights(run, trainer, worst);
+      if (device.type() == Device.Type.CUDA) {
+        String summary = String.join("; ", trainer.backend().summary());
+        assertTrue(summary.matches(".*replayed [1-9].*"), label + ": " + summary);
+      }
     }
     if (Files.exists(run.resolve("step0.safetensors"))) {
       DpoConfig one = GoldenConfigs.builder(arguments, GOLDENS, output, device).maxSteps(1).build();

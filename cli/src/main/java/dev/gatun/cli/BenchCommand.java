@@ -227,7 +227,6 @@ final class BenchCommand implements Command {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new BenchCommand());
     FLAGS.declare(spec, defaults());
     spec.usageMessage()
-        .description("Measures whole training steps on pairs of random tokens.")
         .customSynopsis("gatun bench [--shape SHAPE | --model_name_or_path DIR] [OPTION]...");
     return spec;
   }

@@ -53,11 +53,7 @@ final class DemoCommand implements Command {
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new DemoCommand());
     FLAGS.declare(spec, Map.of());
-    spec.usageMessage()
-        .description(
-            "Shows DPO at work in under three minutes: a small model learns to write film reviews,"
-                + " then to write positive ones. Prints each command that it runs.")
-        .commandListHeading("%nSteps that have no command of their own:%n");
+    spec.usageMessage().commandListHeading("%nSteps that have no command of their own:%n");
     return spec;
   }
 

@@ -34,7 +34,6 @@ final class DoctorCommand implements Command {
 
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new DoctorCommand());
-    spec.usageMessage().description("Shows what this machine and this build can do.");
     spec.addOption(
         OptionSpec.builder("--output_dir")
             .paramLabel("DIR")

@@ -19,7 +19,6 @@ final class DpoCommand implements Command {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new DpoCommand());
     options().declare(spec, defaults());
     spec.usageMessage()
-        .description("Trains a model from preference pairs: DPO and its family.")
         .customSynopsis(
             "gatun dpo --model_name_or_path DIR --dataset_name PATH --output_dir DIR [OPTION]...");
     return spec;

@@ -129,7 +129,6 @@ final class GenerateCommand implements Command {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new GenerateCommand());
     FLAGS.declare(spec, DEFAULTS);
     spec.usageMessage()
-        .description("Continues prompts with a model; each text is printed after its prompt.")
         .customSynopsis("gatun generate --model_name_or_path DIR --prompt TEXT... [OPTION]...");
     return spec;
   }

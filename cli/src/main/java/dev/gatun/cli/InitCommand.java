@@ -179,7 +179,6 @@ final class InitCommand implements Command {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new InitCommand());
     FLAGS.declare(spec, Map.of("like", DEFAULT_SHAPE, "vocab_size", "4096", "seed", "42"));
     spec.usageMessage()
-        .description("Makes a model directory with random weights, to train from nothing.")
         .customSynopsis(
             "gatun init --output_dir DIR (--tokenizer DIR | --tokenizer_text FILE...) [OPTION]...");
     return spec;

@@ -5,7 +5,10 @@ import dev.gatun.report.ConsoleProgress;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -14,6 +17,47 @@ import picocli.CommandLine.ParseResult;
 /** The program {@code gatun}: finds the command, runs it, turns failures into a line and a code. */
 public final class Main {
   private static final String VERBOSE = "--verbose";
+
+  /**
+   * A command.
+   *
+   * @param description what it does, for the help
+   * @param options declares them
+   */
+  private record Entry(String name, String description, Supplier<CommandSpec> options) {}
+
+  private static final List<Entry> COMMANDS =
+      List.of(
+          new Entry(
+              "dpo", "Trains a model from preference pairs: DPO and its family.", DpoCommand::spec),
+          new Entry(
+              "sft",
+              "Trains a model on texts, or on prompts with one answer each.",
+              SftCommand::spec),
+          new Entry(
+              "generate",
+              "Continues prompts with a model; each text is printed after its prompt.",
+              GenerateCommand::spec),
+          new Entry(
+              "init",
+              "Makes a model directory with random weights, to train from nothing.",
+              InitCommand::spec),
+          new Entry(
+              "demo",
+              "Shows DPO at work in under three minutes: a small model learns to write film reviews,"
+                  + " then to write positive ones. Prints each command that it runs.",
+              Main::demo),
+          new Entry(
+              "doctor", "Shows what this machine and this build can do.", DoctorCommand::spec),
+          new Entry(
+              "selftest",
+              "Runs every op on this machine against its formula in double precision, and a short"
+                  + " training run.",
+              SelfTestCommand::spec),
+          new Entry(
+              "bench",
+              "Measures whole training steps on pairs of random tokens.",
+              BenchCommand::spec));
 
   private Main() {}
 
@@ -48,7 +92,8 @@ public final class Main {
 
   /** Runs one command; its failure is thrown. */
   static ExitCode run(String[] args, Console console) throws Exception {
-    CommandLine commands = new CommandLine(spec());
+    String name = Arrays.stream(args).filter(arg -> !arg.startsWith("-")).findFirst().orElse("");
+    CommandLine commands = new CommandLine(spec(name::equals));
     commands.setUsageHelpAutoWidth(true);
     ParseResult parsed = commands.parseArgs(Arguments.normalize(args, commands));
     ParseResult subcommand = parsed.subcommand();
@@ -68,7 +113,18 @@ public final class Main {
     return command.run(subcommand, console);
   }
 
+  /** All commands with all their options. */
   static CommandSpec spec() {
+    return spec(_ -> true);
+  }
+
+  /**
+   * All commands.
+   *
+   * @param complete which of them with their options: declaring those of all takes longer than the
+   *     virtual machine takes to start
+   */
+  private static CommandSpec spec(Predicate<String> complete) {
     CommandSpec spec = CommandSpec.create().name("gatun");
     spec.addOption(
         OptionSpec.builder("-V", "--version")
@@ -82,14 +138,11 @@ public final class Main {
         .commandListHeading("%nCommands:%n")
         .exitCodeListHeading("%nExit codes:%n")
         .exitCodeList(ExitCode.list());
-    add(spec, "dpo", DpoCommand.spec());
-    add(spec, "sft", SftCommand.spec());
-    add(spec, "generate", GenerateCommand.spec());
-    add(spec, "init", InitCommand.spec());
-    add(spec, "demo", demo());
-    add(spec, "doctor", DoctorCommand.spec());
-    add(spec, "selftest", SelfTestCommand.spec());
-    add(spec, "bench", BenchCommand.spec());
+    for (Entry entry : COMMANDS) {
+      CommandSpec command = complete.test(entry.name) ? entry.options.get() : CommandSpec.create();
+      command.usageMessage().description(entry.description);
+      add(spec, entry.name, command);
+    }
     return spec;
   }
 

@@ -81,11 +81,7 @@ final class SelfTestCommand implements Command {
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new SelfTestCommand());
     FLAGS.declare(spec, DEFAULTS);
-    spec.usageMessage()
-        .description(
-            "Runs every op on this machine against its formula in double precision, and a short"
-                + " training run.")
-        .customSynopsis("gatun selftest [OPTION]...");
+    spec.usageMessage().customSynopsis("gatun selftest [OPTION]...");
     return spec;
   }
 

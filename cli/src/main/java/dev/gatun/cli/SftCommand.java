@@ -19,7 +19,6 @@ final class SftCommand implements Command {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new SftCommand());
     options().declare(spec, defaults());
     spec.usageMessage()
-        .description("Trains a model on texts, or on prompts with one answer each.")
         .customSynopsis(
             "gatun sft --model_name_or_path DIR --dataset_name PATH --output_dir DIR [OPTION]...");
     return spec;

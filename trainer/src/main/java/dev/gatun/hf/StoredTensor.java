@@ -142,6 +142,14 @@ public final class StoredTensor {
     return data().asSlice(offsetBytes, partBytes);
   }
 
+  /** Lets the system take back the memory of a file's bytes; who reads them again waits for it. */
+  public void unload() {
+    MemorySegment bytes = data();
+    if (bytes.isMapped()) {
+      bytes.unload();
+    }
+  }
+
   /** Some of the bytes, in host memory, valid until the next call. */
   ByteBuffer block(long offsetBytes, long blockBytes) {
     return blocks.block(offsetBytes, blockBytes);

@@ -43,6 +43,7 @@ public final class WeightFiles {
       }
       unread.remove(name);
       copy(backend, parameters.get(parameter.name()), stored);
+      stored.unload();
     }
     unread.removeIf(
         name -> COMPUTED.stream().anyMatch(name::endsWith) || isTiedHead(name, parameters));

@@ -18,6 +18,7 @@ import dev.gatun.preference.LikelihoodObjective;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -168,6 +169,29 @@ class DecoderTest {
       assertThrows(
           IllegalArgumentException.class,
           () -> generator.generate(List.of(new int[0]), GenerationOptions.greedy(1)));
+    }
+  }
+
+  /** Token by token, at one length of the cache after another, the passes of a GPU are replayed. */
+  @Test
+  void generationIsReplayed() {
+    Random random = new Random(4);
+    List<int[]> prompts = List.of(random(random, 9), random(random, 3));
+    GenerationOptions options = new GenerationOptions(16, 1.0, 50, 0.9, 7);
+    List<List<int[]>> texts = new ArrayList<>();
+    for (CudaOptions.Graphs graphs : List.of(CudaOptions.Graphs.OFF, CudaOptions.Graphs.ON)) {
+      try (Backend backend =
+              CudaBackend.create(CudaOptions.DEFAULT.withCacheFolder(null).withGraphs(graphs));
+          Loaded model = Loaded.open(backend, "tiny-llama")) {
+        texts.add(new Generator(backend, model.config, model.weights).generate(prompts, options));
+        if (graphs == CudaOptions.Graphs.ON) {
+          String summary = backend.summary().getFirst();
+          assertTrue(summary.matches(".*replayed [1-9].*"), summary);
+        }
+      }
+    }
+    for (int i = 0; i < prompts.size(); i++) {
+      assertArrayEquals(texts.getFirst().get(i), texts.getLast().get(i));
     }
   }
 

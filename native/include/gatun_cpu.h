@@ -28,8 +28,8 @@ int32_t gatun_cpu_threads(void);
 /* C[m, n] = op(A)[m, k] op(B)[k, n] + bias[n] + beta C, row-major, sums in f32.
  * transpose_a: A is stored [k, m]; transpose_b: B is stored [n, k]. lda, ldb, ldc: elements between rows as stored. beta is 0 or 1.
  * bias [n] [opt], of ab_dtype. (ab, c) types: (f32, f32), (bf16, bf16), (bf16, f32).
- * The order of the sums depends on the shape alone, so results do not depend on threads. f32: own packed kernels, whose sums have the same order in
- * any tile; bf16: one single-threaded oneDNN product per tile. */
+ * The order of the sums depends on the shape alone, so results do not depend on threads: own packed kernels, whose sums have the same order in
+ * any tile, or one single-threaded oneDNN product per tile (few rows; bf16 with AMX or without VDPBF16PS). */
 int32_t gatun_cpu_matmul(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
                          int64_t ldc, int32_t transpose_a, int32_t transpose_b, float beta, int32_t ab_dtype, int32_t c_dtype);
 

@@ -1,13 +1,14 @@
 // gatun_cpu_matmul: C = op(A) op(B) + bias + beta C.
 //
 // The output is cut into tiles, each computed by one thread. The result is the same, bit for bit, for any number of threads: in our
-// own f32 tiles (matmul_f32.cpp) an element's sum does not depend on the tile; oneDNN's tiles are cut by shape alone, and oneDNN
+// own panels (matmul_panels_kernel.h) an element's sum does not depend on the tile; oneDNN's tiles are cut by shape alone, and oneDNN
 // runs them sequentially.
 //
-//   f32           matmul_f32.cpp. oneDNN's sgemm is as fast for whole matrices, but slower by a quarter on average for tiles of
-//                 them (no-copy kernels on strides that are powers of two), and its sums may depend on the tile.
+//   f32           our own panels: the threads pack a block of B together, then share the rows of A. oneDNN's sgemm is as fast for
+//                 whole matrices, but its sums may depend on the number of threads.
 //   f32, few rows dnnl_sgemm: reading B once is all the work, so packing it would not pay.
-//   bf16          a oneDNN matmul primitive for (columns, k, strides, types), with the rows left open where
+//   bf16          our own panels where the CPU has VDPBF16PS and no AMX; with AMX, or few rows,
+//                 a oneDNN matmul primitive for (columns, k, strides, types), with the rows left open where
 //                 m is large: a new number of tokens needs no new code generation.
 //   bf16, A^T     (weight gradients: k is the number of tokens) k is cut to a multiple of
 //                 kContractionStep, and the rest is a product padded with zeros to one step, so that
@@ -16,6 +17,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <exception>
@@ -29,23 +31,26 @@
 
 #include "checks.h"
 #include "gatun_cpu.h"
-#include "matmul_f32.h"
+#include "matmul_panels.h"
 #include "scratch.h"
 #include "threads.h"
 
 #if defined(__x86_64__)
 namespace gatun::v2 {
-extern const F32Tiles f32_tiles;
+extern const Panels f32_panels;
 }
 namespace gatun::v3 {
-extern const F32Tiles f32_tiles;
+extern const Panels f32_panels;
 }
 namespace gatun::v4 {
-extern const F32Tiles f32_tiles;
+extern const Panels f32_panels;
+}
+namespace gatun::v4_bf16 {
+extern const Panels bf16_panels;
 }
 #else
 namespace gatun::generic {
-extern const F32Tiles f32_tiles;
+extern const Panels f32_panels;
 }
 #endif
 
@@ -56,7 +61,7 @@ namespace {
 constexpr int64_t kContractionStep = 64;
 // Up to here the number of rows is part of the primitive (decoding: few rows, other kernels).
 constexpr int64_t kMaxStaticRows = 16;
-// Below this many rows f32 products go to oneDNN.
+// Below this many rows products go to oneDNN.
 constexpr int64_t kFewRows = 8;
 // Tiles per thread: enough that threads which start late or run slow cost little.
 constexpr int64_t kTilesPerThread = 3;
@@ -296,43 +301,134 @@ void few_rows_tile(const Product &p, int64_t row, int64_t column, int64_t rows, 
   }
 }
 
-const F32Tiles &f32_tiles() {
+const Panels &f32_panels() {
 #if defined(__x86_64__)
-  static const F32Tiles &tiles = [&]() -> const F32Tiles & {
+  static const Panels &panels = []() -> const Panels & {
     const std::string_view isa = gatun_cpu_isa();
-    return isa == "v4" || isa == "v4-bf16" ? v4::f32_tiles : isa == "v3" ? v3::f32_tiles : v2::f32_tiles;
+    return isa == "v4" || isa == "v4-bf16" ? v4::f32_panels : isa == "v3" ? v3::f32_panels : v2::f32_panels;
   }();
-  return tiles;
+  return panels;
 #else
-  return generic::f32_tiles;
+  return generic::f32_panels;
 #endif
 }
 
-// The largest tiles, which pack least, that give every thread kTilesPerThread of them.
-Tile cut_f32(const F32Tiles &tiles, int64_t m, int64_t n, int64_t threads) {
-  const int64_t wanted = threads == 1 ? 1 : kTilesPerThread * threads;
-  int64_t column_tiles = ceil_div(n, tiles.max_columns);
-  const int64_t row_tiles = std::clamp<int64_t>(ceil_div(wanted, column_tiles), 1, ceil_div(m, kFewestTileRows));
-  column_tiles = std::clamp<int64_t>(ceil_div(wanted, row_tiles), column_tiles, ceil_div(n, tiles.column_step));
-  return {round_up(ceil_div(m, row_tiles), tiles.row_step), round_up(ceil_div(n, column_tiles), tiles.column_step)};
+// NULL where oneDNN is to multiply bf16: with AMX, which is faster, and without VDPBF16PS. ONEDNN_MAX_CPU_ISA counts.
+const Panels *bf16_panels() {
+#if defined(__x86_64__)
+  static const Panels *panels = []() -> const Panels * {
+    if (std::string_view(gatun_cpu_isa()) != "v4-bf16") return nullptr;
+    const auto isa = static_cast<unsigned>(dnnl_get_effective_cpu_isa());
+    constexpr unsigned kBf16 = dnnl_cpu_isa_avx512_core_bf16;
+    constexpr unsigned kAmx = static_cast<unsigned>(dnnl_cpu_isa_avx10_1_512_amx) & ~static_cast<unsigned>(dnnl_cpu_isa_avx10_1_512);
+    return (isa & kBf16) == kBf16 && (isa & kAmx) == 0 ? &v4_bf16::bf16_panels : nullptr;
+  }();
+  return panels;
+#else
+  return nullptr;
+#endif
 }
 
-void f32_tile(const Product &p, int64_t row, int64_t column, int64_t rows, int64_t columns) {
-  thread_local Scratch scratch;
-  const F32Product product{static_cast<float *>(p.c),
-                           static_cast<const float *>(p.a),
-                           static_cast<const float *>(p.b),
-                           static_cast<const float *>(p.bias),
-                           p.m,
-                           p.n,
-                           p.k,
-                           p.lda,
-                           p.ldb,
-                           p.ldc,
-                           p.transpose_a,
-                           p.transpose_b,
-                           p.accumulate};
-  f32_tiles().run(product, row, rows, column, columns, reserve(scratch, static_cast<size_t>(f32_tiles().scratch_bytes)));
+// How the threads share a product of panels: in each block of columns and of k they pack B together, then take tiles of rows.
+class PanelRun {
+ public:
+  PanelRun(const Panels &panels, const PanelProduct &product, int64_t threads) : panels_(panels), p_(product), threads_(threads) {
+    column_blocks_ = ceil_div(p_.n, panels.block_columns);
+    block_columns_ = round_up(ceil_div(p_.n, column_blocks_), panels.columns);
+    column_blocks_ = ceil_div(p_.n, block_columns_);
+    depth_blocks_ = ceil_div(p_.k, panels.depth);
+    // Whole rounds of tiles for all threads; columns are cut too where there are few rows.
+    const int64_t wanted = threads == 1 ? 1 : kTilesPerThread * threads;
+    int64_t row_tiles = std::max(ceil_div(p_.m, panels.block_rows), std::min(wanted, ceil_div(p_.m, kFewestTileRows)));
+    if (row_tiles > threads) row_tiles = round_up(row_tiles, threads);
+    tile_rows_ = std::min(panels.block_rows, round_up(ceil_div(p_.m, row_tiles), panels.rows));
+    row_tiles_ = ceil_div(p_.m, tile_rows_);
+    const int64_t block_panels = block_columns_ / panels.columns;
+    const int64_t column_tiles = std::min(block_panels, ceil_div(wanted, row_tiles_));
+    tile_columns_ = ceil_div(block_panels, column_tiles) * panels.columns;
+  }
+
+  void run() {
+    const int64_t words = panels_.words(std::min(p_.k, panels_.depth));
+    const int64_t b_floats = words * block_columns_;
+    const int64_t buffers = threads_ > 1 && blocks() > 1 ? 2 : 1;
+    const int64_t a_floats = round_up(words * tile_rows_, 16);
+    const int64_t partial_floats = p_.f32_c || depth_blocks_ == 1 ? 0 : p_.m * block_columns_;
+    thread_local Scratch scratch;
+    auto *b = static_cast<float *>(
+        reserve(scratch, sizeof(float) * static_cast<size_t>(buffers * b_floats + round_up(partial_floats, 16) + threads_ * a_floats)));
+    b_[0] = b;
+    b_[1] = b + (buffers - 1) * b_floats;
+    partial_ = partial_floats == 0 ? nullptr : b + buffers * b_floats;
+    float *a = b + buffers * b_floats + round_up(partial_floats, 16);
+    if (threads_ == 1) {
+      for (int64_t i = 0; i < blocks(); ++i) {
+        pack(i);
+        multiply(i, a);
+        next_panel_[i & 1] = next_tile_[i & 1] = 0;
+      }
+      return;
+    }
+#pragma omp parallel num_threads(static_cast <int>(threads_))
+    {
+      const int thread = omp_get_thread_num();
+      pack(0);
+      for (int64_t i = 0; i < blocks(); ++i) {
+#pragma omp barrier
+        // Between two barriers nobody reads the counters that the next interval uses.
+        if (thread == 0) next_panel_[i & 1] = next_tile_[~i & 1] = 0;
+        multiply(i, a + thread * a_floats);
+        // Who is done first packs for the next block, into the buffer of the one before.
+        if (i + 1 < blocks()) pack(i + 1);
+      }
+    }
+  }
+
+ private:
+  int64_t blocks() const {
+    return column_blocks_ * depth_blocks_;
+  }
+
+  PanelBlock block(int64_t i) const {
+    const int64_t column = i / depth_blocks_ * block_columns_;
+    const int64_t begin = i % depth_blocks_ * panels_.depth;
+    return {begin, std::min(panels_.depth, p_.k - begin), column, std::min(block_columns_, p_.n - column), b_[i & 1], partial_, block_columns_};
+  }
+
+  void pack(int64_t i) {
+    const PanelBlock block = this->block(i);
+    const int64_t panels = ceil_div(block.columns, panels_.columns);
+    for (int64_t panel; (panel = next_panel_[i & 1].fetch_add(1, std::memory_order_relaxed)) < panels;) {
+      const int64_t column = panel * panels_.columns;
+      panels_.pack_b(b_[i & 1] + column * panels_.words(block.depth), p_, block.begin, block.depth, block.column + column,
+                     std::min(panels_.columns, block.columns - column));
+    }
+  }
+
+  void multiply(int64_t i, float *a) {
+    const PanelBlock block = this->block(i);
+    const int64_t tiles = row_tiles_ * ceil_div(block.columns, tile_columns_);
+    for (int64_t tile; (tile = next_tile_[i & 1].fetch_add(1, std::memory_order_relaxed)) < tiles;) {
+      const int64_t row = tile % row_tiles_ * tile_rows_;
+      const int64_t column = tile / row_tiles_ * tile_columns_;
+      panels_.run(p_, block, row, std::min(tile_rows_, p_.m - row), block.column + column, std::min(tile_columns_, block.columns - column), a);
+    }
+  }
+
+  const Panels &panels_;
+  const PanelProduct &p_;
+  int64_t threads_;
+  int64_t column_blocks_, block_columns_, depth_blocks_, row_tiles_, tile_rows_, tile_columns_;
+  float *b_[2];
+  float *partial_;
+  std::atomic<int64_t> next_panel_[2] = {};
+  std::atomic<int64_t> next_tile_[2] = {};
+};
+
+void multiply_panels(const Panels &panels, const Product &p) {
+  const PanelProduct product{p.c,   p.a,   p.b,   p.bias,        p.m,           p.n,          p.k,
+                             p.lda, p.ldb, p.ldc, p.transpose_a, p.transpose_b, p.accumulate, p.c_dtype == GATUN_F32};
+  PanelRun(panels, product, p.m * p.n * p.k <= kSerialWork ? 1 : pool_threads()).run();
 }
 
 float widen(uint16_t bits) {
@@ -512,9 +608,10 @@ void matmul(const Product &p) {
     if (p.m < kFewRows) {
       run_tiles(p, cut(p.m, p.n), [&p](auto... tile) { few_rows_tile(p, tile...); });
     } else {
-      const int64_t threads = p.m * p.n * p.k <= kSerialWork ? 1 : pool_threads();
-      run_tiles(p, cut_f32(f32_tiles(), p.m, p.n, threads), [&p](auto... tile) { f32_tile(p, tile...); });
+      multiply_panels(f32_panels(), p);
     }
+  } else if (const Panels *panels = bf16_panels(); panels != nullptr && p.m >= kFewRows) {
+    multiply_panels(*panels, p);
   } else if (has_bf16_products()) {
     const Tile tile = cut(p.m, p.n);
     const SequentialScope sequential;  // a primitive is made for as many threads as its maker has

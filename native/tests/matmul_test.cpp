@@ -85,8 +85,22 @@ void check(const Case &t, Random &random) {
 
 TEST(matmul_of_every_form) {
   Random random(1);
-  const int64_t sizes[][3] = {{1, 1, 1},     {1, 5, 3},    {2, 3, 64},    {7, 17, 31},   {16, 48, 64},   {17, 49, 65},
-                              {33, 127, 63}, {64, 96, 40}, {129, 97, 66}, {1, 1000, 96}, {131, 389, 70}, {300, 210, 129}};
+  const int64_t sizes[][3] = {{1, 1, 1},
+                              {1, 5, 3},
+                              {2, 3, 64},
+                              {7, 17, 31},
+                              {16, 48, 64},
+                              {17, 49, 65},
+                              {33, 127, 63},
+                              {64, 96, 40},
+                              {129, 97, 66},
+                              {1, 1000, 96},
+                              {131, 389, 70},
+                              {300, 210, 129},
+                              // several blocks of k, and of columns
+                              {21, 53, 1667},
+                              {26, 2931, 19},
+                              {10, 1500, 801}};
   const int32_t types[][2] = {{GATUN_F32, GATUN_F32}, {GATUN_BF16, GATUN_BF16}, {GATUN_BF16, GATUN_F32}};
   for (const auto &size : sizes) {
     for (const auto &type : types) {

@@ -147,6 +147,17 @@ record Flag<B>(
         });
   }
 
+  /** The same option, filed into a part of what {@code C} holds. */
+  <C> Flag<C> of(Function<C, B> part) {
+    return new Flag<>(
+        name,
+        group,
+        arity,
+        label,
+        description,
+        (whole, values) -> setter.accept(part.apply(whole), values));
+  }
+
   void set(B builder, List<String> values) {
     setter.accept(builder, values);
   }

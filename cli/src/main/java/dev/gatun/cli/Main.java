@@ -57,7 +57,12 @@ public final class Main {
           new Entry(
               "bench",
               "Measures whole training steps on pairs of random tokens.",
-              BenchCommand::spec));
+              BenchCommand::spec),
+          new Entry(
+              "plan",
+              "Prints the memory that a run of gatun dpo would take, by class, on this machine or"
+                  + " another; nothing is trained.",
+              PlanCommand::spec));
 
   private Main() {}
 

@@ -4,6 +4,7 @@ import dev.gatun.report.ConsoleProgress;
 import dev.gatun.report.DidYouMean;
 import dev.gatun.report.EffectiveConfig;
 import dev.gatun.train.ConfigException;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -54,6 +55,15 @@ final class TrainingOptions<B> {
    * @param defaults a configuration where nothing but what is required was set
    */
   void declare(CommandSpec spec, Record defaults) {
+    declare(spec, defaults, Map.of());
+  }
+
+  /**
+   * As above.
+   *
+   * @param more defaults of options that are not part of the configuration
+   */
+  void declare(CommandSpec spec, Record defaults, Map<String, String> more) {
     spec.addOption(
         FlagSet.option(CONFIG, Flag.Arity.ONE)
             .paramLabel("FILE")
@@ -64,7 +74,9 @@ final class TrainingOptions<B> {
             .paramLabel("true|false")
             .description("Plain lines instead of a progress bar.")
             .build());
-    flags.declare(spec, defaultTexts(defaults));
+    Map<String, String> texts = new HashMap<>(defaultTexts(defaults));
+    texts.putAll(more);
+    flags.declare(spec, texts);
     for (String name : trlOptions.keySet()) {
       spec.addOption(FlagSet.option(name, Flag.Arity.LIST).arity("0..*").hidden(true).build());
     }

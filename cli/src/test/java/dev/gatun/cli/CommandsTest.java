@@ -132,6 +132,38 @@ class CommandsTest {
   }
 
   @Test
+  void planCountsTheMemoryOfAModelThatIsNotHere() throws IOException {
+    List<String> args =
+        List.of(
+            "plan --shape llama-2-7b --bf16 --prompt_tokens 256 --answer_tokens 192 --device cuda"
+                .split(" "));
+    Cli table = Cli.run(args);
+    assertEquals(ExitCode.OK, table.exit(), table.err());
+    assertTrue(table.out().contains("6,738,415,616 parameters, bfloat16"), table.out());
+    assertTrue(table.out().contains("\nactivations "), table.out());
+    List<String> withMemory = new ArrayList<>(args);
+    withMemory.addAll(List.of("--json", "--device_memory", "200GiB"));
+    JsonNode json = new ObjectMapper().readTree(Cli.run(withMemory).out());
+    long sum = 0;
+    for (JsonNode bytes : json.get("bytes")) {
+      sum += bytes.asLong();
+    }
+    assertEquals(json.get("total_bytes").asLong(), sum);
+    assertEquals(200L << 30, json.at("/budget/device_bytes").asLong());
+    assertTrue(json.at("/budget/max_tokens_per_pack").asInt() >= 640, json::toString);
+  }
+
+  @Test
+  void planSaysWhatIsMissing() {
+    refused(ExitCode.USAGE, "model_name_or_path: is required", List.of("plan"));
+    refused(ExitCode.USAGE, "prompt_tokens: is missing", List.of("plan", "--shape", "tiny"));
+    refused(
+        ExitCode.USAGE,
+        "device_memory: got 24 potatoes, expected a size as 24GiB",
+        List.of("plan", "--shape", "tiny", "--device_memory", "24 potatoes"));
+  }
+
+  @Test
   void benchMeasuresAShape() throws IOException {
     List<String> args =
         List.of("bench", "--shape", "llama:32,1,2,1,48,300", "--device", "cpu", "--rounds", "1");

@@ -119,6 +119,9 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
     return List.of();
   }
 
+  /** What this backend takes for itself. */
+  BackendMemory memory();
+
   /** Returns when everything asked for so far is done. */
   void synchronize();
 

@@ -213,6 +213,22 @@ public final class CpuBackend implements Backend {
     workspace.reserve(kernels.workspaceBytes(rows, columns));
   }
 
+  @Override
+  public BackendMemory memory() {
+    return new BackendMemory() {
+      @Override
+      public long workspaceBytes(long rows, long columns) {
+        return kernels.workspaceBytes(rows, columns);
+      }
+
+      /** What libraries take for a product they give back. */
+      @Override
+      public long matmulBytes() {
+        return 0;
+      }
+    };
+  }
+
   /** Does nothing: calls return when their work is done. */
   @Override
   public void synchronize() {}

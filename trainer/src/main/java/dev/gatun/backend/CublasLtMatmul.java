@@ -36,9 +36,6 @@ final class CublasLtMatmul implements AutoCloseable {
   /** Plans kept; shapes differ with the tokens of a batch. */
   private static final int MAX_PLANS = 4096;
 
-  private static final long WORKSPACE_BYTES = 32L << 20;
-  private static final long OLDER_WORKSPACE_BYTES = 4L << 20;
-
   private final Arena arena = Arena.ofShared();
   private final MemorySegment handle;
   private final MemorySegment stream;
@@ -89,8 +86,7 @@ final class CublasLtMatmul implements AutoCloseable {
     this.scratch = allocator;
     CudaStatus.checkCublasLt("cublasLtCreate", CublasLt.cublasLtCreate(pointer));
     handle = pointer.get(ValueLayout.ADDRESS, 0);
-    workspace =
-        allocator.apply(device.computeCapability() >= 90 ? WORKSPACE_BYTES : OLDER_WORKSPACE_BYTES);
+    workspace = allocator.apply(new CudaMemory(device.computeCapability()).matmulBytes());
   }
 
   /** Size of an algorithm as {@link AlgorithmFile} keeps it. */

@@ -497,6 +497,11 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
+  public BackendMemory memory() {
+    return new CudaMemory(device.computeCapability());
+  }
+
+  @Override
   public void synchronize() {
     bindThread();
     refuseInCapture("synchronization");

@@ -200,8 +200,8 @@ public final class Activations {
 
   /** Carves activations for a batch of this shape. */
   static Activations allocate(
-      Slab slab, Norm norm, ModelConfig config, DType dtype, Policy policy, BatchShape shape) {
-    return new Planner(slab, norm, config, dtype, shape.tokens(), shape.keyRows(), shape.rows())
+      Slab slab, ModelConfig config, DType dtype, Policy policy, BatchShape shape) {
+    return new Planner(slab, config, dtype, shape.tokens(), shape.keyRows(), shape.rows())
         .plan(policy);
   }
 
@@ -211,14 +211,13 @@ public final class Activations {
    */
   static Activations allocateCached(
       Slab slab,
-      Norm norm,
       ModelConfig config,
       DType dtype,
       long tokens,
       long rows,
       List<Tensor> keys,
       List<Tensor> values) {
-    Planner planner = new Planner(slab, norm, config, dtype, tokens, 0, rows);
+    Planner planner = new Planner(slab, config, dtype, tokens, 0, rows);
     Layer shared = planner.layer(false, tokens);
     List<Layer> layers = new ArrayList<>();
     for (int i = 0; i < config.numLayers(); i++) {
@@ -241,7 +240,7 @@ public final class Activations {
   }
 
   private record Planner(
-      Slab slab, Norm norm, ModelConfig config, DType dtype, long tokens, long keyRows, long rows) {
+      Slab slab, ModelConfig config, DType dtype, long tokens, long keyRows, long rows) {
 
     Activations plan(Policy policy) {
       boolean trains = policy != Policy.DISCARD;
@@ -280,7 +279,7 @@ public final class Activations {
       Tensor qkv = slab.allocate("qkv", dtype, tokens, (heads + 2L * kvHeads) * headDim);
       return new Layer(
           hidden("x", tokens),
-          norm.allocate(slab, "attention norm", tokens),
+          Norm.Saved.allocate(slab, config, "attention norm", tokens),
           qkv,
           config.qkNorm()
               ? slab.allocate("query", dtype, tokens, heads, headDim)
@@ -293,12 +292,12 @@ public final class Activations {
           trains ? slab.allocate("lse", DType.F32, tokens, heads) : null,
           null,
           postNorms ? hidden("attention output", outputs) : null,
-          postNorms ? norm.allocate(slab, "post attention norm", outputs) : null,
+          postNorms ? Norm.Saved.allocate(slab, config, "post attention norm", outputs) : null,
           hidden("middle", outputs),
-          norm.allocate(slab, "mlp norm", outputs),
+          Norm.Saved.allocate(slab, config, "mlp norm", outputs),
           slab.allocate("gate up", dtype, outputs, LayerParameters.gateUpWidth(config)),
           postNorms ? hidden("mlp output", outputs) : null,
-          postNorms ? norm.allocate(slab, "post mlp norm", outputs) : null);
+          postNorms ? Norm.Saved.allocate(slab, config, "post mlp norm", outputs) : null);
     }
 
     Scratch scratch(boolean trains) {

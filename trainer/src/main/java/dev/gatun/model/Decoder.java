@@ -40,6 +40,11 @@ public final class Decoder implements AutoCloseable {
             .toList();
   }
 
+  /** Bytes that a decoder for positions below {@code numPositions} keeps on its device. */
+  public static long sizeBytes(ModelConfig config, int numPositions) {
+    return RopeTables.sizeBytes(config, numPositions);
+  }
+
   public ModelConfig config() {
     return config;
   }
@@ -51,13 +56,13 @@ public final class Decoder implements AutoCloseable {
   /** Carves the activations of a batch of this shape. */
   public Activations activations(
       Slab slab, DType dtype, Activations.Policy policy, BatchShape shape) {
-    return Activations.allocate(slab, norm, config, dtype, policy, shape);
+    return Activations.allocate(slab, config, dtype, policy, shape);
   }
 
   /** Carves the activations of a pass whose keys and values go to {@code cache}. */
   Activations activations(Slab slab, DType dtype, long tokens, long rows, KeyValueCache cache) {
     return Activations.allocateCached(
-        slab, norm, config, dtype, tokens, rows, cache.keys(), cache.values());
+        slab, config, dtype, tokens, rows, cache.keys(), cache.values());
   }
 
   /**

@@ -182,7 +182,7 @@ public final class Generator {
         activations = decoder.activations(slab, dtype, tokens, rows, cache);
         stream = slab.allocate("stream", dtype, rows, config.hiddenSize());
         normed = slab.allocate("normed", dtype, rows, config.hiddenSize());
-        saved = decoder.norm().allocate(slab, "final norm", rows);
+        saved = Norm.Saved.allocate(slab, config, "final norm", rows);
         logits = slab.allocate("logits", DType.F32, rows, config.vocabSize());
       }
 

@@ -53,7 +53,25 @@ public final class LanguageModelHead {
       Tensor entropy,
       Tensor argmax,
       Tensor mean,
-      @Nullable Tensor logSumSquare) {}
+      @Nullable Tensor logSumSquare) {
+    static Outputs allocate(
+        Slab slab, ModelConfig config, DType dtype, BatchShape shape, Weighting weighting) {
+      long rows = shape.rows();
+      return new Outputs(
+          slab.allocate("head stream", dtype, rows, config.hiddenSize()),
+          slab.allocate("head normed", dtype, rows, config.hiddenSize()),
+          Norm.Saved.allocate(slab, config, "final norm", rows),
+          slab.allocate("logits", DType.F32, shape.chunkRows(), config.vocabSize()),
+          slab.allocate("log-probs by row", DType.F32, shape.predictions()),
+          slab.allocate("log-sum-exp", DType.F32, rows),
+          slab.allocate("entropy", DType.F32, rows),
+          slab.allocate("argmax", DType.I32, rows),
+          slab.allocate("mean logit", DType.F32, rows),
+          weighting == Weighting.NONE
+              ? null
+              : slab.allocate("log sum of squares", DType.F32, rows));
+    }
+  }
 
   /** Whether log sum p^2 is computed too. */
   public enum Weighting {
@@ -63,18 +81,7 @@ public final class LanguageModelHead {
 
   /** Carves the tensors of a batch of this shape. */
   public Outputs allocate(Slab slab, DType dtype, BatchShape shape, Weighting weighting) {
-    long rows = shape.rows();
-    return new Outputs(
-        slab.allocate("head stream", dtype, rows, config.hiddenSize()),
-        slab.allocate("head normed", dtype, rows, config.hiddenSize()),
-        norm.allocate(slab, "final norm", rows),
-        slab.allocate("logits", DType.F32, shape.chunkRows(), config.vocabSize()),
-        slab.allocate("log-probs by row", DType.F32, shape.predictions()),
-        slab.allocate("log-sum-exp", DType.F32, rows),
-        slab.allocate("entropy", DType.F32, rows),
-        slab.allocate("argmax", DType.I32, rows),
-        slab.allocate("mean logit", DType.F32, rows),
-        weighting == Weighting.NONE ? null : slab.allocate("log sum of squares", DType.F32, rows));
+    return Outputs.allocate(slab, config, dtype, shape, weighting);
   }
 
   /** Normalizes the prediction rows behind the last layer. */

@@ -23,21 +23,25 @@ final class Norm {
   Norm(Backend backend, ModelConfig config) {
     this.backend = backend;
     this.config = config;
-    this.centered = config.family() == Family.GPT2;
+    this.centered = isCentered(config);
+  }
+
+  private static boolean isCentered(ModelConfig config) {
+    return config.family() == Family.GPT2;
   }
 
   /** Statistics that the backward pass reads: {@code [tokens]} f32 each. */
   record Saved(@Nullable Tensor mean, Tensor rstd) {
+    static Saved allocate(Slab slab, ModelConfig config, String name, long tokens) {
+      return new Saved(
+          isCentered(config) ? slab.allocate(name + " mean", DType.F32, tokens) : null,
+          slab.allocate(name + " rstd", DType.F32, tokens));
+    }
+
     /** Of the first tokens. */
     Saved rows(long count) {
       return new Saved(mean == null ? null : mean.rows(0, count), rstd.rows(0, count));
     }
-  }
-
-  Saved allocate(Slab slab, String name, long tokens) {
-    return new Saved(
-        centered ? slab.allocate(name + " mean", DType.F32, tokens) : null,
-        slab.allocate(name + " rstd", DType.F32, tokens));
   }
 
   /**

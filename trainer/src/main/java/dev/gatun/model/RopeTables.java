@@ -25,20 +25,27 @@ final class RopeTables implements AutoCloseable {
       return new RopeTables(null, null, null);
     }
     RopeTable table = RopeTable.of(config, positions);
-    Slab planner = Slab.planner();
-    allocate(planner, table);
-    allocate(planner, table);
-    Buffer buffer = backend.allocate("rope", planner.highWaterBytes());
+    Buffer buffer = backend.allocate("rope", sizeBytes(config, positions));
     Slab slab = new Slab(buffer);
-    Tensor cos = allocate(slab, table);
-    Tensor sin = allocate(slab, table);
+    Tensor cos = allocate(slab, config, positions);
+    Tensor sin = allocate(slab, config, positions);
     backend.upload(cos, table.cos());
     backend.upload(sin, table.sin());
     return new RopeTables(buffer, cos, sin);
   }
 
-  private static Tensor allocate(Slab slab, RopeTable table) {
-    return slab.allocate("rope", DType.F32, table.positions(), table.pairs());
+  /** Bytes of both tables. */
+  static long sizeBytes(ModelConfig config, int positions) {
+    Slab planner = Slab.planner();
+    if (config.rope() != null) {
+      allocate(planner, config, positions);
+      allocate(planner, config, positions);
+    }
+    return planner.highWaterBytes();
+  }
+
+  private static Tensor allocate(Slab slab, ModelConfig config, int positions) {
+    return slab.allocate("rope", DType.F32, positions, config.headDim() / 2);
   }
 
   /** {@code [positions, headDim / 2]} f32. */

@@ -66,11 +66,6 @@ public abstract sealed class Optimizer implements AutoCloseable
   /** Applies the gradients, times the factor of the last {@link #gradientNorm}, to the weights. */
   public abstract void update(double learningRate);
 
-  /** Bytes that this optimizer keeps. */
-  public final long sizeBytes() {
-    return owned.stream().mapToLong(Buffer::sizeBytes).sum();
-  }
-
   /** A slab of zeros as large as the weights', owned by this optimizer. */
   final Tensor slab(String name, DType dtype) {
     return tensor(name, dtype, weights.layout().elementCount());

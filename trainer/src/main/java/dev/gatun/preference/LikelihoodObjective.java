@@ -9,6 +9,7 @@ import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.LanguageModelHead;
 import dev.gatun.model.LanguageModelHead.Weighting;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
@@ -56,11 +57,16 @@ public final class LikelihoodObjective {
     return HeadChunks.shape(batch, chunkRows);
   }
 
-  /** Counts, on a planning slab, what {@link #accumulate} takes. */
-  public void plan(Slab planner, DType dtype, Activations.Policy keep, BatchShape shape) {
-    decoder.activations(planner, dtype, keep, shape);
-    head.allocate(planner, dtype, shape, Weighting.NONE);
+  /**
+   * Counts, on a planning slab, what {@link #accumulate} takes.
+   *
+   * @return the bytes of it that are activations and logits
+   */
+  public static StepBytes plan(
+      Slab planner, ModelTensors model, DType dtype, Activations.Policy keep, BatchShape shape) {
+    StepBytes bytes = StepBytes.plan(planner, model, dtype, keep, shape, Weighting.NONE);
     planner.allocate("d log-probs", DType.F32, shape.predictions());
+    return bytes;
   }
 
   /**

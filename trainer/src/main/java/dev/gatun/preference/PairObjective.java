@@ -9,6 +9,7 @@ import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.LanguageModelHead;
 import dev.gatun.model.LanguageModelHead.Weighting;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.op.Gather;
 import dev.gatun.op.Preference;
@@ -86,10 +87,14 @@ public final class PairObjective {
     DType dtype = policy.embedding().dtype();
     BatchShape shape = HeadChunks.shape(host, chunkRows);
     Activations activations = decoder.activations(slab, dtype, keep, shape);
-    LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, weighting());
+    LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, weighting(options));
     Losses losses =
         new Losses(
-            LossTensors.allocate(slab, shape, weighting()), batch, weights, outputs, reference);
+            LossTensors.allocate(slab, shape, weighting(options)),
+            batch,
+            weights,
+            outputs,
+            reference);
 
     try (Backend.Range _ = backend.range("forward")) {
       decoder.forward(policy, batch, activations);
@@ -149,11 +154,21 @@ public final class PairObjective {
     return HeadChunks.shape(batch, chunkRows);
   }
 
-  /** Counts, on a planning slab, what {@link #accumulate} takes. */
-  public void plan(Slab planner, DType dtype, Activations.Policy keep, BatchShape shape) {
-    decoder.activations(planner, dtype, keep, shape);
-    head.allocate(planner, dtype, shape, weighting());
-    LossTensors.allocate(planner, shape, weighting());
+  /**
+   * Counts, on a planning slab, what {@link #accumulate} takes.
+   *
+   * @return the bytes of it that are activations and logits
+   */
+  public static StepBytes plan(
+      Slab planner,
+      ModelTensors model,
+      PreferenceOptions options,
+      DType dtype,
+      Activations.Policy keep,
+      BatchShape shape) {
+    StepBytes bytes = StepBytes.plan(planner, model, dtype, keep, shape, weighting(options));
+    LossTensors.allocate(planner, shape, weighting(options));
+    return bytes;
   }
 
   /** Counts, on a planning slab, what {@link #accumulate} keeps of a batch of this shape. */
@@ -224,7 +239,7 @@ public final class PairObjective {
     }
   }
 
-  private Weighting weighting() {
+  private static Weighting weighting(PreferenceOptions options) {
     return options.useWeighting() ? Weighting.LOG_SUM_SQUARE : Weighting.NONE;
   }
 

@@ -8,6 +8,7 @@ import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.LanguageModelHead;
 import dev.gatun.model.LanguageModelHead.Weighting;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.op.Gather;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
@@ -40,7 +41,7 @@ public final class Scorer {
     long mark = slab.mark();
     BatchShape shape = HeadChunks.shape(batch.host(), chunkRows);
     DType dtype = weights.embedding().dtype();
-    Activations activations = activations(slab, dtype, shape);
+    Activations activations = decoder.activations(slab, dtype, Activations.Policy.DISCARD, shape);
     LanguageModelHead.Outputs outputs = head.allocate(slab, dtype, shape, Weighting.NONE);
     decoder.forward(weights, batch, activations);
     head.forward(weights, decoder, activations, outputs);
@@ -57,14 +58,10 @@ public final class Scorer {
   }
 
   /** Counts, on a planning slab, what {@link #score} takes and gives back. */
-  public void plan(Slab planner, DType dtype, BatchShape shape) {
+  public static void plan(Slab planner, ModelTensors model, DType dtype, BatchShape shape) {
     long mark = planner.mark();
-    activations(planner, dtype, shape);
-    head.allocate(planner, dtype, shape, Weighting.NONE);
+    model.activations(planner, dtype, Activations.Policy.DISCARD, shape);
+    model.head(planner, dtype, shape, Weighting.NONE);
     planner.reset(mark);
-  }
-
-  private Activations activations(Slab slab, DType dtype, BatchShape shape) {
-    return decoder.activations(slab, dtype, Activations.Policy.DISCARD, shape);
   }
 }

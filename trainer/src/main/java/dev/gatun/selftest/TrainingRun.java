@@ -9,6 +9,7 @@ import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
@@ -57,6 +58,18 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
   private static final int CHUNK_ROWS = 64;
   private static final double DEVIATION = 0.02;
   private static final float BETA = 0.1f;
+  private static final PreferenceOptions PAIR_LOSS =
+      new PreferenceOptions(
+          List.of(new PreferenceOptions.WeightedLoss(PreferenceLoss.SIGMOID, 1)),
+          BETA,
+          0,
+          1,
+          0,
+          PreferenceDivergence.REVERSE_KL,
+          1,
+          1,
+          false,
+          false);
   private static final long SEED = 11;
   private static final double LEARNING_RATE = 0.1;
 
@@ -238,7 +251,7 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
         Parameters gradients = new Parameters(backend, "gradients", layout, DType.F32);
         AdamW optimizer = new AdamW(backend, weights, gradients, ADAMW);
         Decoder decoder = new Decoder(backend, config, config.maxPositions());
-        Slab slab = new Slab(backend.allocate("step", plan(backend, decoder, shape)));
+        Slab slab = new Slab(backend.allocate("step", plan(config, shape)));
         Results results = new Results(backend, resultBytes(shape))) {
       RandomWeights.fill(backend, exact, config, DEVIATION, SEED);
       float[] start = backend.downloadF32(exact.all());
@@ -276,18 +289,17 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
     }
   }
 
-  private long plan(Backend backend, Decoder decoder, BatchShape shape) {
+  private long plan(ModelConfig config, BatchShape shape) {
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
     planner.allocate("reference", DType.F32, shape.predictions());
     Activations.Policy keep = Activations.Policy.KEEP;
     switch (objective) {
       case DPO -> {
-        new Scorer(backend, decoder, CHUNK_ROWS).plan(planner, dtype, shape);
-        pairs(backend, decoder).plan(planner, dtype, keep, shape);
+        Scorer.plan(planner, new ModelTensors(config), dtype, shape);
+        PairObjective.plan(planner, new ModelTensors(config), PAIR_LOSS, dtype, keep, shape);
       }
-      case SFT ->
-          new LikelihoodObjective(backend, decoder, CHUNK_ROWS).plan(planner, dtype, keep, shape);
+      case SFT -> LikelihoodObjective.plan(planner, new ModelTensors(config), dtype, keep, shape);
     }
     return planner.highWaterBytes();
   }
@@ -302,19 +314,7 @@ record TrainingRun(Objective objective, NewModel model, DType dtype) {
   }
 
   private static PairObjective pairs(Backend backend, Decoder decoder) {
-    PreferenceOptions options =
-        new PreferenceOptions(
-            List.of(new PreferenceOptions.WeightedLoss(PreferenceLoss.SIGMOID, 1)),
-            BETA,
-            0,
-            1,
-            0,
-            PreferenceDivergence.REVERSE_KL,
-            1,
-            1,
-            false,
-            false);
-    return new PairObjective(backend, decoder, options, PairObjective.Coupling.NONE, CHUNK_ROWS);
+    return new PairObjective(backend, decoder, PAIR_LOSS, PairObjective.Coupling.NONE, CHUNK_ROWS);
   }
 
   /** Adds the gradients of the batch's loss; the loss, which is a mean over pairs or tokens. */

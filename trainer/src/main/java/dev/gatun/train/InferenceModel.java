@@ -9,6 +9,7 @@ import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.model.Generator;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
@@ -109,7 +110,7 @@ public final class InferenceModel implements AutoCloseable {
   }
 
   private List<Double> score(PackedBatch packed) {
-    int chunkRows = TrainingSetup.logitRows(backend, source.config());
+    int chunkRows = TrainingSetup.Portion.of(backend).logitRows(source.config());
     DType dtype = parameters.dtype();
     BatchShape shape = PairObjective.shape(packed, chunkRows);
     try (Decoder decoder = new Decoder(backend, source.config(), shape.tokens())) {
@@ -117,7 +118,7 @@ public final class InferenceModel implements AutoCloseable {
       Slab planner = Slab.planner();
       DeviceBatch.plan(planner, shape);
       planner.allocate("log-probs", DType.F32, shape.predictions());
-      scorer.plan(planner, dtype, shape);
+      Scorer.plan(planner, new ModelTensors(source.config()), dtype, shape);
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
       try (Slab slab = new Slab(backend.allocate("score", planner.highWaterBytes()))) {
         DeviceBatch batch = DeviceBatch.upload(backend, slab, packed);

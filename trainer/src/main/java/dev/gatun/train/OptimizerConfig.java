@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.op.AdamW8bit;
 import dev.gatun.report.EffectiveConfig;
 import dev.gatun.tensor.DType;
 import java.util.Objects;
@@ -108,6 +109,13 @@ public record OptimizerConfig(
           case SGD -> (momentum > 0 ? 1 : 0) * DType.F32.sizeBytes();
         };
     return moments + remainder;
+  }
+
+  /** Bytes that the optimizer keeps for so many weights. */
+  long sizeBytes(long weights, DType dtype) {
+    long scales = optim == OptimizerType.ADAMW_8BIT ? 2 * AdamW8bit.scales(weights) : 0;
+    long normAndScale = 2;
+    return weights * bytesPerWeight(dtype) + (scales + normAndScale) * DType.F32.sizeBytes();
   }
 
   /** What holds only together with the precision of a run. */

@@ -61,10 +61,9 @@ final class Policy implements AutoCloseable {
     if (parameters.dtype() == DType.F32) {
       start.load(backend, parameters);
     } else {
-      try (Parameters exact = new Parameters(backend, "f32 weights", layout, DType.F32)) {
-        start.load(backend, exact);
-        optimizer.setMaster(exact.all());
-      }
+      // Gradients are f32 and not there yet: room for the exact weights.
+      start.load(backend, gradients);
+      optimizer.setMaster(gradients.all());
     }
     weightTensors = DecoderParameters.of(parameters, config);
     gradientTensors = DecoderParameters.of(gradients, config);
@@ -126,11 +125,6 @@ final class Policy implements AutoCloseable {
     return gradients;
   }
 
-  /** Bytes of moments and, with bf16 weights, of the low halves of their masters. */
-  long optimizerBytes() {
-    return optimizer.sizeBytes();
-  }
-
   void zeroGradients() {
     try (Backend.Range _ = backend.range("zero gradients")) {
       backend.zero(gradients.all());
@@ -173,14 +167,15 @@ final class Policy implements AutoCloseable {
     }
   }
 
-  /** Writes a model directory that transformers loads: weights, config, tokenizer files. */
+  /**
+   * Writes a model directory that transformers loads: weights, config, tokenizer files. Exact
+   * weights of a bf16 run take the place of the gradients, which the next step zeroes: a run must
+   * not need more memory at its end than at its beginning.
+   */
   void save(Path output) {
     if (saved == Precision.FLOAT32 && parameters.dtype() != DType.F32) {
-      try (Parameters exact =
-          new Parameters(backend, "f32 weights", parameters.layout(), DType.F32)) {
-        optimizer.master(exact.all());
-        start.save(backend, exact, output);
-      }
+      optimizer.master(gradients.all());
+      start.save(backend, gradients, output);
     } else {
       start.save(backend, parameters, output);
     }

@@ -9,6 +9,7 @@ import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
@@ -42,7 +43,7 @@ final class Reference implements AutoCloseable {
   private @Nullable DecoderParameters weights;
   private final List<Scored> scored = new ArrayList<>();
   private long rowsLeft;
-  private BatchShape largest = BatchShape.EMPTY;
+  private final BatchShape largest;
 
   /** Scores of a pack that lie among the results of the step under way. */
   private record Scored(StepPacker.Pack pack, PackedBatch batch, Results.Kept byAnswer) {}
@@ -53,6 +54,7 @@ final class Reference implements AutoCloseable {
       String description,
       DecoderParameters weights,
       LossConfig loss,
+      BatchShape largest,
       int rows,
       long rowsUsed) {
     this.backend = backend;
@@ -60,6 +62,7 @@ final class Reference implements AutoCloseable {
     this.description = description;
     this.weights = weights;
     this.synced = loss.syncRefModel();
+    this.largest = largest;
     this.scores = new float[rows][];
     this.rowsLeft = rowsUsed;
   }
@@ -75,7 +78,7 @@ final class Reference implements AutoCloseable {
       TrainingData<PairTokens> data,
       Policy policy,
       Decoder decoder,
-      int chunkRows,
+      DpoWork work,
       TrainingSchedule schedule) {
     LossConfig loss = config.loss();
     Path other = config.model().refModelNameOrPath();
@@ -98,15 +101,38 @@ final class Reference implements AutoCloseable {
     Reference reference =
         new Reference(
             backend,
-            new Scorer(backend, ownDecoder == null ? decoder : ownDecoder, chunkRows),
+            new Scorer(backend, ownDecoder == null ? decoder : ownDecoder, work.chunkRows()),
             describe(config),
             ownParameters == null ? policy.weights() : DecoderParameters.of(ownParameters, model),
             loss,
+            work.shape(),
             data.rows().size(),
             schedule.rowsUsed());
     reference.ownDecoder = ownDecoder;
     reference.ownParameters = ownParameters;
     return reference;
+  }
+
+  /** The model of the reference. */
+  static ModelConfig model(DpoConfig config, ModelConfig policy) {
+    Path other = config.model().refModelNameOrPath();
+    return other == null ? policy : ModelConfig.read(other.resolve("config.json"));
+  }
+
+  /**
+   * Bytes that the reference keeps besides the policy's, until its last row is scored.
+   *
+   * @param model its model
+   * @param positions longest text
+   */
+  static long sizeBytes(DpoConfig config, ModelConfig model, int positions) {
+    boolean another = config.model().refModelNameOrPath() != null;
+    if (!config.loss().scoresReference() || (!another && config.loss().precomputeRefLogProbs())) {
+      return 0;
+    }
+    long weights =
+        ParameterLayout.of(model).elementCount() * Policy.dtype(config.precision()).sizeBytes();
+    return another ? weights + Decoder.sizeBytes(model, positions) : weights;
   }
 
   private static void requireVocabulary(
@@ -142,11 +168,6 @@ final class Reference implements AutoCloseable {
     boolean own = config.model().refModelNameOrPath() != null;
     return "%s (%s), %s"
         .formatted(own ? "another model" : "the start model", config.model().reference(), how);
-  }
-
-  /** Bytes of the weights that it keeps besides the policy's. */
-  long sizeBytes() {
-    return ownParameters == null ? 0 : ownParameters.all().sizeBytes();
   }
 
   /** One line that names where the scores come from. */
@@ -206,12 +227,11 @@ final class Reference implements AutoCloseable {
   /**
    * Counts, on a planning slab, what {@link #logProbs} takes.
    *
-   * @param shape large enough for every pack
+   * @param model of the reference
    */
-  void plan(Slab planner, DType dtype, BatchShape shape) {
-    largest = shape;
+  static void plan(Slab planner, ModelConfig model, DType dtype, BatchShape shape) {
     planner.allocate("reference log-probs", DType.F32, shape.predictions());
-    scorer.plan(planner, dtype, shape);
+    Scorer.plan(planner, new ModelTensors(model), dtype, shape);
   }
 
   /** Counts, on a planning slab, what {@link #logProbs} keeps of a batch of this shape. */

@@ -11,10 +11,11 @@ import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.Flops;
+import dev.gatun.model.ModelTensors;
 import dev.gatun.model.PackedBatch;
-import dev.gatun.model.ParameterLayout;
 import dev.gatun.preference.LikelihoodObjective;
 import dev.gatun.preference.LikelihoodObjective.Statistics;
+import dev.gatun.preference.StepBytes;
 import dev.gatun.report.MetricName;
 import dev.gatun.report.MetricsListener;
 import dev.gatun.report.RunPlan;
@@ -56,9 +57,10 @@ public final class SftTrainer implements AutoCloseable {
     TrainingData<SftTokens> data = TrainingData.texts(config, source);
     rows = data.rows();
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
-    maxTokens = TrainingSetup.tokensPerPack(backend, config.run());
-    rounding = TrainingSetup.rounding(backend);
-    int chunkRows = TrainingSetup.logitRows(backend, source.config());
+    TrainingSetup.Portion portion = TrainingSetup.Portion.of(backend);
+    maxTokens = portion.tokensPerPack(config.run());
+    rounding = portion.rounding();
+    int chunkRows = portion.logitRows(source.config());
     BatchShape shape = BatchShape.EMPTY;
     Slab resultsPlanner = Slab.planner();
     for (int number = 1; number <= schedule.totalSteps(); number++) {
@@ -71,19 +73,34 @@ public final class SftTrainer implements AutoCloseable {
       Policy.planResults(resultsPlanner);
     }
     largest = shape;
-    Decoder decoder = new Decoder(backend, source.config(), data.positions());
-    objective = new LikelihoodObjective(backend, decoder, chunkRows);
-    keep =
-        config.run().gradientCheckpointing()
-            ? Activations.Policy.RECOMPUTE
-            : Activations.Policy.KEEP;
+    keep = DpoWork.keep(config.run());
     String attention =
         TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
+    double peakFlopsPerSecond = MatmulCeiling.measure(backend, dtype);
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
-    objective.plan(planner, dtype, keep, shape);
+    StepBytes bytes =
+        LikelihoodObjective.plan(planner, new ModelTensors(source.config()), dtype, keep, shape);
+    MemoryPlan.Step step =
+        new MemoryPlan.Step(
+            planner.highWaterBytes(),
+            bytes.activations(),
+            bytes.logits(),
+            resultsPlanner.highWaterBytes());
+    MemoryPlan memory =
+        MemoryPlan.of(
+            source.config(),
+            dtype,
+            config.optimizer(),
+            0,
+            data.positions(),
+            shape,
+            step,
+            backend.memory());
+    Decoder decoder;
     Policy policy;
     try {
+      decoder = new Decoder(backend, source.config(), data.positions());
       policy =
           new Policy(
               backend,
@@ -93,18 +110,13 @@ public final class SftTrainer implements AutoCloseable {
               config.optimizer(),
               config.run().seed(),
               schedule.totalSteps());
-      slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
-      results = new Results(backend, resultsPlanner.highWaterBytes());
+      slab = new Slab(backend.allocate("step", step.slabBytes()));
+      results = new Results(backend, step.results());
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     } catch (MemoryExhaustedException refused) {
-      throw MemoryPlan.expected(
-              ParameterLayout.of(source.config()).elementCount(),
-              dtype,
-              config.optimizer(),
-              false,
-              planner.highWaterBytes() + resultsPlanner.highWaterBytes())
-          .explain(refused);
+      throw memory.explain(refused);
     }
+    objective = new LikelihoodObjective(backend, decoder, chunkRows);
     setup = new TrainingSetup(backend, schedule, decoder, policy, config.run());
 
     List<String> notes = new ArrayList<>();
@@ -112,14 +124,9 @@ public final class SftTrainer implements AutoCloseable {
     notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
-    notes.add(MemoryPlan.of(policy, 0, slab.buffer().sizeBytes() + results.sizeBytes()).describe());
+    notes.add(memory.describe());
     plan =
-        TrainingSetup.plan(
-            config.run(),
-            schedule,
-            RunPlan.Rows.SAMPLES,
-            MatmulCeiling.measure(backend, dtype),
-            notes);
+        TrainingSetup.plan(config.run(), schedule, RunPlan.Rows.SAMPLES, peakFlopsPerSecond, notes);
   }
 
   /**

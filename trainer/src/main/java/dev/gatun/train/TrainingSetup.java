@@ -2,6 +2,7 @@ package dev.gatun.train;
 
 import dev.gatun.backend.AttentionRun;
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.BackendMemory;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CudaBackend;
 import dev.gatun.backend.CudnnUnsupportedException;
@@ -34,10 +35,10 @@ final class TrainingSetup implements AutoCloseable {
    *
    * @param tokens in a pack
    * @param logitsBytes of the logits that the head makes at a time, unless one pair has more
-   * @param logitRows the same in rows
+   * @param mostLogitRows the same in rows
    * @param rounding of a pack's extents
    */
-  private record Portion(int tokens, long logitsBytes, int logitRows, BatchRounding rounding) {
+  record Portion(int tokens, long logitsBytes, int mostLogitRows, BatchRounding rounding) {
     static final Portion CPU = new Portion(2048, 128L << 20, 2048, BatchRounding.EXACT);
     static final Portion GPU = new Portion(16_384, 2L << 30, 8192, BatchRounding.REPEATING);
 
@@ -46,6 +47,17 @@ final class TrainingSetup implements AutoCloseable {
         case CpuBackend _ -> CPU;
         case CudaBackend _ -> GPU;
       };
+    }
+
+    /** Tokens that are computed together, at most, unless one row has more. */
+    int tokensPerPack(RunConfig run) {
+      return run.maxTokensPerPack() == 0 ? tokens : run.maxTokensPerPack();
+    }
+
+    /** Prediction rows that the head makes logits for at a time. */
+    int logitRows(ModelConfig config) {
+      long rows = logitsBytes / (DType.F32.sizeBytes() * (long) config.vocabSize());
+      return Math.clamp(rows, MIN_LOGIT_ROWS, mostLogitRows);
     }
   }
 
@@ -129,30 +141,24 @@ final class TrainingSetup implements AutoCloseable {
         notes);
   }
 
-  /** Tokens that are computed together, at most, unless one row has more. */
-  static int tokensPerPack(Backend backend, RunConfig run) {
-    return run.maxTokensPerPack() == 0 ? Portion.of(backend).tokens() : run.maxTokensPerPack();
-  }
-
-  /** Extents of packs. */
-  static BatchRounding rounding(Backend backend) {
-    return Portion.of(backend).rounding();
-  }
-
-  /** Prediction rows that the head makes logits for at a time. */
-  static int logitRows(Backend backend, ModelConfig config) {
-    Portion portion = Portion.of(backend);
-    long rows = portion.logitsBytes() / (DType.F32.sizeBytes() * (long) config.vocabSize());
-    return Math.clamp(rows, MIN_LOGIT_ROWS, portion.logitRows());
-  }
-
   /** Workspace for every kernel call of a step. */
   static void reserveWorkspace(Backend backend, ModelConfig config, BatchShape shape) {
-    int columns =
-        Math.max(
-            Math.max(config.vocabSize(), 2 * config.intermediateSize()),
-            Math.max(config.hiddenSize(), config.numHeads() * config.headDim()));
-    backend.reserveWorkspace(Math.max(shape.keyRows(), shape.predictions()), columns);
+    backend.reserveWorkspace(workspaceRows(shape), workspaceColumns(config));
+  }
+
+  /** Bytes that {@link #reserveWorkspace} takes. */
+  static long workspaceBytes(BackendMemory backend, ModelConfig config, BatchShape shape) {
+    return backend.workspaceBytes(workspaceRows(shape), workspaceColumns(config));
+  }
+
+  private static long workspaceRows(BatchShape shape) {
+    return Math.max(shape.keyRows(), shape.predictions());
+  }
+
+  private static long workspaceColumns(ModelConfig config) {
+    return Math.max(
+        Math.max(config.vocabSize(), 2 * config.intermediateSize()),
+        Math.max(config.hiddenSize(), config.numHeads() * config.headDim()));
   }
 
   /**

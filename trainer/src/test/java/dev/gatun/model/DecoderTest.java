@@ -267,7 +267,7 @@ class DecoderTest {
           BatchShape shape = LikelihoodObjective.shape(batch, 16);
           Slab planner = Slab.planner();
           DeviceBatch.plan(planner, shape);
-          objective.plan(planner, DType.F32, policy, shape);
+          LikelihoodObjective.plan(planner, new ModelTensors(config), DType.F32, policy, shape);
           Slab resultsPlanner = Slab.planner();
           LikelihoodObjective.planResults(resultsPlanner, shape);
           backend.reserveWorkspace(shape.keyRows(), 1024);

@@ -25,7 +25,7 @@ final class MatmulCeiling {
   /** As much as the start of a run can spare. */
   private static final long BRIEF_NANOS = TimeUnit.MILLISECONDS.toNanos(60);
 
-  private static final long THOROUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(1500);
+  private static final long THOROUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
 
   private MatmulCeiling() {}
 

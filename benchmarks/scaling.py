@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cost of a pair against the length of prompts and answers and the number of pairs, with `gatun bench`; prints Markdown tables.
 
-  scaling.py [--shape 15m] [--bf16] [--rounds 3] [--gatun PATH] [OPTION OF gatun bench]...
+  scaling.py [--shape SHAPE] [--bf16] [--rounds 3] [--gatun PATH] [OPTION OF gatun bench]...
 
 Layers and head take time in proportion to tokens, attention to the square of the length: `useful GFLOP` has both, so that a step is as fast as it
 should be where `mfu` does not fall. One step of each size is measured per round.
@@ -37,7 +37,7 @@ def row(key, report):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--shape", default="15m")
+    ap.add_argument("--shape", default="llama:384,8,6,2,1024,8192", help="default: the sizes of 15m, which itself takes 2048 tokens")
     ap.add_argument("--bf16", action="store_true")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--gatun", default=os.path.join(ROOT, "gatun"))

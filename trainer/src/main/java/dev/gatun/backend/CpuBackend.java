@@ -15,7 +15,9 @@ import java.nio.ByteBuffer;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
-/** The processor: kernels and matrix products of libgatun_cpu and oneDNN, one OpenMP thread pool. */
+/**
+ * The processor: kernels and matrix products of libgatun_cpu and oneDNN, one OpenMP thread pool.
+ */
 public final class CpuBackend implements Backend {
   private final String isa;
   private final int threads;

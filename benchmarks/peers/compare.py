@@ -74,7 +74,7 @@ def run(name, model, data, steps, batch, a, folder, library):
     if what == "gatun":
         command = [a.gatun, "dpo", "--model_name_or_path", model, "--dataset_name", data, "--output_dir", out, "--learning_rate", LEARNING_RATE,
                    "--lr_scheduler_type", "constant", "--per_device_train_batch_size", str(batch), "--max_steps", str(steps), "--logging_steps", "1",
-                   "--train_sampling_strategy", "sequential", "--precompute_ref_log_probs", "--disable_tqdm", "--device", "cpu",
+                   "--train_sampling_strategy", "sequential", "--precompute_ref_log_probs", "--reference_store", "none", "--disable_tqdm", "--device", "cpu",
                    "--threads", str(a.threads), "--save_strategy", "no", *options]
     else:
         script = {"trl": "trl_dpo.py", "minimal": "minimal_dpo.py"}[what]

@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -23,11 +24,12 @@ import org.junit.jupiter.params.provider.MethodSource;
  * Who may import whom in the library:
  *
  * <pre>
- * train -> {preference, optim, checkpoint, data, report} -> model -> op -> backend -> tensor -> memory
+ * train -> {preference, optim, checkpoint, data, report, store} -> model -> op -> backend -> tensor -> memory
  * </pre>
  *
- * and hf, the file formats, beside them, which knows memory and tensor alone. selftest, which
- * nobody here imports, is above all; the references in double, op.reference, are for it alone.
+ * and hf, the file formats, beside them, which knows memory and tensor alone; store knows hf and
+ * memory. selftest, which nobody here imports, is above all; the references in double,
+ * op.reference, are for it alone.
  */
 final class ArchitectureTest {
   private static final String ROOT = "dev.gatun.";
@@ -38,6 +40,7 @@ final class ArchitectureTest {
           Map.entry("memory", List.of()),
           Map.entry("tensor", List.of("memory")),
           Map.entry("hf", List.of("tensor", "memory")),
+          Map.entry("store", List.of("hf", "memory")),
           Map.entry("backend", List.of("bindings", "tensor", "memory")),
           Map.entry("op", List.of("backend", "tensor", "memory")),
           Map.entry("model", List.of("hf", "op", "backend", "tensor", "memory")),
@@ -47,7 +50,8 @@ final class ArchitectureTest {
           Map.entry("data", aboveModel("hf")),
           Map.entry("report", aboveModel()),
           Map.entry(
-              "train", aboveModel("hf", "preference", "optim", "checkpoint", "data", "report")),
+              "train",
+              aboveModel("hf", "preference", "optim", "checkpoint", "data", "report", "store")),
           Map.entry("selftest", aboveModel("hf", "preference", "optim", "train")));
 
   private static final JavaClasses CLASSES =
@@ -100,6 +104,22 @@ final class ArchitectureTest {
   @Test
   void packagesFormNoCycle() {
     SlicesRuleDefinition.slices().matching(ROOT + "(*)..").should().beFreeOfCycles().check(CLASSES);
+  }
+
+  /** LMDB and xxHash take addresses: one class each answers for what is done with them. */
+  @Test
+  void lwjglIsCalledInOnePlaceEach() {
+    Map<String, String> callers =
+        Map.of("org.lwjgl.util.lmdb..", "store.Lmdb", "org.lwjgl.util.xxhash..", "hf.Xxh3");
+    callers.forEach(
+        (library, caller) ->
+            noClasses()
+                .that()
+                .haveNameNotMatching(Pattern.quote(ROOT + caller) + "(\\$.*)?")
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage(library)
+                .check(CLASSES));
   }
 
   /** What an op is held to is not what it is made of. */

@@ -3,6 +3,7 @@ package dev.gatun.cli;
 import dev.gatun.report.EffectiveConfig;
 import dev.gatun.train.DpoConfig;
 import dev.gatun.train.DpoTrainer;
+import dev.gatun.train.ReferenceStoreFolder;
 import java.nio.file.Path;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
@@ -24,10 +25,15 @@ final class DpoCommand implements Command {
     return spec;
   }
 
+  /** The defaults of the command: those of the library, and scores of the reference are kept. */
+  static DpoConfig.Builder builder() {
+    return DpoConfig.builder().referenceStore(ReferenceStoreFolder.AUTO);
+  }
+
   /** A configuration where only what is required is set. */
   static DpoConfig defaults() {
     Path placeholder = Path.of(".");
-    return DpoConfig.builder()
+    return builder()
         .modelNameOrPath(placeholder)
         .datasetName(placeholder)
         .outputDir(placeholder)
@@ -36,7 +42,7 @@ final class DpoCommand implements Command {
 
   @Override
   public ExitCode run(ParseResult parsed, Console console) {
-    DpoConfig.Builder builder = DpoConfig.builder();
+    DpoConfig.Builder builder = builder();
     Console shown = options.apply(parsed, builder, console);
     DpoConfig config = builder.build();
     shown.settings().print(EffectiveConfig.yaml(config));

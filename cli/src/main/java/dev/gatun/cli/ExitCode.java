@@ -4,9 +4,10 @@ import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.NativeException;
 import dev.gatun.data.DataException;
 import dev.gatun.hf.FormatException;
-import dev.gatun.hf.HashLibraryException;
+import dev.gatun.hf.LwjglLibraryException;
 import dev.gatun.hf.TokenizerLibraryException;
 import dev.gatun.hf.WriteException;
+import dev.gatun.store.StoreException;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.TrainingException;
 import java.io.IOException;
@@ -58,10 +59,10 @@ enum ExitCode {
       case BackendUnavailableException _,
           NativeException _,
           TokenizerLibraryException _,
-          HashLibraryException _,
+          LwjglLibraryException _,
           LinkageError _ ->
           BACKEND;
-      case WriteException _, UncheckedIOException _, IOException _ -> OUTPUT;
+      case WriteException _, StoreException _, UncheckedIOException _, IOException _ -> OUTPUT;
       case TrainingException _ -> TRAINING;
       default -> FAILURE;
     };

@@ -14,6 +14,7 @@ import dev.gatun.train.LossType;
 import dev.gatun.train.OptimizerType;
 import dev.gatun.train.Precision;
 import dev.gatun.train.ProfileSteps;
+import dev.gatun.train.ReferenceStoreFolder;
 import dev.gatun.train.SaveStrategy;
 import dev.gatun.train.SftConfig;
 import dev.gatun.train.TrainingBuilder;
@@ -134,7 +135,15 @@ final class Flags {
                 "precompute_ref_log_probs",
                 Group.LOSS,
                 "Score the reference once before training, then free it.",
-                DpoConfig.Builder::precomputeRefLogProbs)));
+                DpoConfig.Builder::precomputeRefLogProbs),
+            Flag.one(
+                "reference_store",
+                Group.LOSS,
+                "DIR",
+                "Folder that keeps the reference's scores for later runs; auto:"
+                    + " $XDG_CACHE_HOME/gatun/reference; none: nothing is kept.",
+                Flag.named(ReferenceStoreFolder::fromName),
+                DpoConfig.Builder::referenceStore)));
     return List.copyOf(flags);
   }
 

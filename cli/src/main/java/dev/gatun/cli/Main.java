@@ -35,6 +35,10 @@ public final class Main {
               "Trains a model on texts, or on prompts with one answer each.",
               SftCommand::spec),
           new Entry(
+              "score",
+              "Scores preference pairs with a reference, into the reference store or a file.",
+              ScoreCommand::spec),
+          new Entry(
               "generate",
               "Continues prompts with a model; each text is printed after its prompt.",
               GenerateCommand::spec),

@@ -73,6 +73,70 @@ class CommandsTest {
   }
 
   @Test
+  void scoresAreMadeOnceAndTrainedWith() throws IOException {
+    Path store = folder.resolve("store");
+    Path file = folder.resolve("scores.jsonl");
+    List<String> args =
+        List.of(
+            "score",
+            "--model_name_or_path",
+            MODEL.toString(),
+            "--dataset_name",
+            PAIRS.toString(),
+            "--max_steps",
+            "2",
+            "--per_device_train_batch_size",
+            "2",
+            "--reference_store",
+            store.toString(),
+            "--output",
+            file.toString(),
+            "--per_token");
+    Cli first = Cli.run(args);
+    assertEquals(ExitCode.OK, first.exit(), first.err());
+    assertTrue(first.out().contains("\n4 rows scored, 0 known before\n"), first.out());
+    List<String> lines = Files.readAllLines(file);
+    assertEquals(4, lines.size());
+    for (String line : lines) {
+      JsonNode row = new ObjectMapper().readTree(line);
+      double sum = 0;
+      for (JsonNode token : row.get("ref_chosen_token_logps")) {
+        sum += token.floatValue();
+      }
+      assertEquals(row.get("chosen_tokens").asInt(), row.get("ref_chosen_token_logps").size());
+      assertEquals(sum, row.get("ref_chosen_logps").asDouble(), 1e-9);
+    }
+    Cli second = Cli.run(args);
+    assertTrue(second.out().contains("\n0 rows scored, 4 known before\n"), second.out());
+    assertEquals(lines, Files.readAllLines(file));
+
+    Cli dpo = Cli.run(dpo(MODEL, PAIRS, "--reference_store", store.toString()));
+    assertEquals(ExitCode.OK, dpo.exit(), dpo.err());
+    assertTrue(
+        dpo.out().contains("reference store: " + store + ", 4 of 4 rows known\n"), dpo.out());
+    assertTrue(dpo.out().contains("nothing is scored and no weights are kept\n"), dpo.out());
+  }
+
+  @Test
+  void scoresMustGoSomewhere() {
+    List<String> args =
+        List.of(
+            "score", "--model_name_or_path", MODEL.toString(), "--dataset_name", PAIRS.toString());
+    List<String> nowhere = new ArrayList<>(args);
+    nowhere.addAll(List.of("--reference_store", "none"));
+    Cli cli = Cli.run(nowhere);
+    assertEquals(ExitCode.USAGE, cli.exit());
+    assertTrue(cli.error().contains("output: is required"), cli.error());
+
+    List<String> unwritable = new ArrayList<>(args);
+    unwritable.addAll(List.of("--reference_store", PAIRS.resolve("store").toString()));
+    cli = Cli.run(unwritable);
+    assertEquals(ExitCode.OUTPUT, cli.exit());
+    assertEquals(1, cli.err().lines().count(), cli.err());
+    assertTrue(cli.error().contains("reference_store none"), cli.error());
+  }
+
+  @Test
   void anOutputFolderWithAModelIsKept() {
     assertEquals(ExitCode.OK, Cli.run(dpo(MODEL, PAIRS)).exit());
     Cli again = Cli.run(dpo(MODEL, PAIRS));

@@ -65,6 +65,11 @@ final class AlgorithmFile {
     }
   }
 
+  /** The file that choices are kept in, or null if they are not kept. */
+  @Nullable Path keptIn() {
+    return writable ? file : null;
+  }
+
   private void read(Path path, int algorithmBytes) {
     List<String> lines;
     try {

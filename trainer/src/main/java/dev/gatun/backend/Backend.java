@@ -1,6 +1,7 @@
 package dev.gatun.backend;
 
 import dev.gatun.memory.Buffer;
+import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -121,6 +122,12 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
 
   /** What this backend takes for itself. */
   BackendMemory memory();
+
+  /**
+   * What the bits of a forward pass depend on, with products of these operands, once {@link
+   * #planAttention} has chosen.
+   */
+  Numerics numerics(DType operands);
 
   /** Returns when everything asked for so far is done. */
   void synchronize();

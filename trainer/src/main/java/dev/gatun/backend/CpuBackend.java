@@ -19,6 +19,9 @@ import org.jspecify.annotations.Nullable;
  * The processor: kernels and matrix products of libgatun_cpu and oneDNN, one OpenMP thread pool.
  */
 public final class CpuBackend implements Backend {
+  /** kFewRows of matmul.cpp. */
+  private static final int FEW_ROWS = 8;
+
   private final String isa;
   private final int threads;
   private final Kernels kernels;
@@ -72,12 +75,14 @@ public final class CpuBackend implements Backend {
 
   @Override
   public String description() {
+    return "cpu: %d %s, kernels for %s, %s"
+        .formatted(threads, threads == 1 ? "thread" : "threads", isa, oneDnnVersion());
+  }
+
+  private static String oneDnnVersion() {
     MemorySegment version = OneDnn.dnnl_version();
-    return "cpu: %d %s, kernels for %s, oneDNN %d.%d.%d"
+    return "oneDNN %d.%d.%d"
         .formatted(
-            threads,
-            threads == 1 ? "thread" : "threads",
-            isa,
             dnnl_version_t.major(version),
             dnnl_version_t.minor(version),
             dnnl_version_t.patch(version));
@@ -229,6 +234,37 @@ public final class CpuBackend implements Backend {
         return 0;
       }
     };
+  }
+
+  /**
+   * Products of at least {@value #FEW_ROWS} rows are our own panels, whose sums have one order
+   * (matmul.cpp): f32 everywhere, bf16 where the processor has VDPBF16PS and no AMX. Others are
+   * oneDNN's, of which nothing is claimed.
+   */
+  @Override
+  public Numerics numerics(DType operands) {
+    // What makes oneDNN see another processor chooses among these too.
+    boolean bf16Panels =
+        isa.equals("v4-bf16")
+            && !Numerics.processorHas("amx_tile")
+            && System.getenv("ONEDNN_MAX_CPU_ISA") == null
+            && System.getenv("DNNL_MAX_CPU_ISA") == null;
+    int independentRows =
+        switch (operands) {
+          case F32 -> FEW_ROWS;
+          case BF16 -> bf16Panels ? FEW_ROWS : Numerics.DEPENDENT;
+          case F16, I32, U16, U8 ->
+              throw new IllegalArgumentException("no products of " + operands);
+        };
+    return new Numerics(
+        String.join(
+            "\n",
+            name(),
+            isa,
+            Numerics.library(NativeLibraries.loadCpu()),
+            oneDnnVersion(),
+            Numerics.machine()),
+        independentRows);
   }
 
   /** Does nothing: calls return when their work is done. */

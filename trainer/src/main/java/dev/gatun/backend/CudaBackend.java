@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
+import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -39,6 +40,7 @@ public final class CudaBackend implements Backend {
   private final Arena arena = Arena.ofShared();
   private final MemorySegment stream;
   private final PinnedRing ring;
+  private final AlgorithmFile algorithms;
   private final CublasLtMatmul matmul;
   private final Kernels kernels;
   private final CudaAttention attention;
@@ -84,12 +86,13 @@ public final class CudaBackend implements Backend {
             : new CudaGraphs(
                 stream, CudaGraphs.MAX_GRAPHS, device.totalBytes() / CudaGraphs.MEMORY_SHARE);
     ring = new PinnedRing(stream, PINNED_BLOCK_BYTES);
+    algorithms = AlgorithmFile.open(algorithmFile(), CublasLtMatmul.algorithmBytes(), this::warn);
     matmul =
         new CublasLtMatmul(
             device,
             stream,
             options.matmulChoice(),
-            AlgorithmFile.open(algorithmFile(), CublasLtMatmul.algorithmBytes(), this::warn),
+            algorithms,
             this::warn,
             sizeBytes -> allocate("cublasLt", sizeBytes));
   }
@@ -233,6 +236,31 @@ public final class CudaBackend implements Backend {
             options.tf32() ? "; TF32 for f32 products" : "",
             graphs == null ? "; no CUDA graphs" : "",
             options.debugSync() ? "; waiting after every operation" : "");
+  }
+
+  /**
+   * Algorithms of cuBLASLt are chosen by shape, and by the clock unless an earlier choice was kept;
+   * so no row is independent, and where choices are not kept no other run has this identity.
+   */
+  @Override
+  public Numerics numerics(DType operands) {
+    Path choices = algorithms.keptIn();
+    boolean repeated = options.matmulChoice() == CudaOptions.MatmulChoice.FIRST || choices != null;
+    return new Numerics(
+        String.join(
+            "\n",
+            name(),
+            provider.name(),
+            device.name(),
+            "sm_%d, %d".formatted(device.computeCapability(), device.multiprocessors()),
+            Numerics.library(CudaLibraries.load(provider, options.cudaHome()).kernels()),
+            provider == CudaLibraries.Provider.SIMT ? "" : versions(),
+            "tf32 " + options.tf32(),
+            options.matmulChoice().name(),
+            repeated ? String.valueOf(choices) : UUID.randomUUID().toString(),
+            attention().name(),
+            Numerics.machine()),
+        Numerics.DEPENDENT);
   }
 
   @Override

@@ -102,7 +102,7 @@ public final class ModelDirectory implements AutoCloseable {
    * Names the weights by their content: 32 hex digits of XXH3-128 over names, types, shapes and
    * bytes. It does not depend on files and their order, only on what they hold. Reads all weights.
    *
-   * @throws HashLibraryException if the native library of xxHash cannot be loaded
+   * @throws LwjglLibraryException if the native library of xxHash cannot be loaded
    */
   public String fingerprint() {
     return WeightsFingerprint.of(weights.tensors());

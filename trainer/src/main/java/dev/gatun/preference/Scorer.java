@@ -20,6 +20,13 @@ import dev.gatun.tensor.Tensor;
  * log-ratios of exactly zero.
  */
 public final class Scorer {
+  /**
+   * Raised by whoever changes a bit of what {@link #score} gives: another order of sums, another
+   * fusion, another table. Scores that were stored under another number are made again. Changes of
+   * native code need no new number: their libraries are known by their content.
+   */
+  public static final int NUMERICS_VERSION = 1;
+
   private final Backend backend;
   private final Decoder decoder;
   private final LanguageModelHead head;

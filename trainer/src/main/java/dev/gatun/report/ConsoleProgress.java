@@ -93,6 +93,14 @@ public final class ConsoleProgress implements MetricsListener {
   }
 
   @Override
+  public void onWarning(String line) {
+    if (style == Style.BAR) {
+      out.println();
+    }
+    out.println(line);
+  }
+
+  @Override
   public void onEnd(RunSummary summary) {
     if (style == Style.BAR) {
       out.println();

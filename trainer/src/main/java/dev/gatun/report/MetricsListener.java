@@ -14,6 +14,9 @@ public interface MetricsListener {
   /** After each step that has a log line; the line covers all steps since the last. */
   default void onLog(LogLine line) {}
 
+  /** Something that the user should know and that does not end the run: one line. */
+  default void onWarning(String line) {}
+
   /** After the last step, before the model is written. */
   default void onEnd(RunSummary summary) {}
 }

@@ -65,6 +65,7 @@ public record DpoConfig(
     private int refModelSyncSteps = LossConfig.DEFAULT_SYNC_STEPS;
     private double refModelMixupAlpha = LossConfig.DEFAULT_MIXUP;
     private boolean precomputeRefLogProbs;
+    private ReferenceStoreFolder referenceStore = ReferenceStoreFolder.NONE;
 
     private Builder() {
       super(DEFAULT_LEARNING_RATE);
@@ -160,6 +161,14 @@ public record DpoConfig(
       return this;
     }
 
+    /**
+     * Where the reference's log-probabilities are kept for later runs; nowhere unless this is set.
+     */
+    public Builder referenceStore(ReferenceStoreFolder value) {
+      referenceStore = value;
+      return this;
+    }
+
     @Override
     Builder self() {
       return this;
@@ -189,7 +198,8 @@ public record DpoConfig(
               syncRefModel,
               refModelSyncSteps,
               refModelMixupAlpha,
-              precomputeRefLogProbs),
+              precomputeRefLogProbs,
+              referenceStore),
           optimizer(),
           run());
     }

@@ -156,7 +156,13 @@ public record DpoPlan(
     }
 
     MemoryPlan memory(DpoWork work) {
-      return work.memory(config, model, reference, rows.positions, hardware.memory);
+      return work.memory(
+          config,
+          model,
+          reference,
+          Reference.sizeBytes(config, reference, rows.positions),
+          rows.positions,
+          hardware.memory);
     }
 
     /** The longest packs that fit: of whole pairs, where all are alike. */

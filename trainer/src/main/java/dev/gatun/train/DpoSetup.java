@@ -53,12 +53,24 @@ record DpoSetup(
         DpoWork.of(
             config, source.config(), pairs, schedule, portion.tokensPerPack(config.run()), portion);
     ModelConfig referenceModel = Reference.model(config, source.config());
-    MemoryPlan memory =
-        work.memory(config, source.config(), referenceModel, data.positions(), backend.memory());
     BatchShape shape = work.shape();
     DType dtype = Policy.dtype(config.precision());
     String attention =
         TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
+    ReferenceScores scores =
+        config.loss().scoresReference()
+            ? Reference.scores(config, backend, data, schedule, work)
+            : null;
+    MemoryPlan memory =
+        work.memory(
+            config,
+            source.config(),
+            referenceModel,
+            scores == null || scores.missing() == 0
+                ? 0
+                : Reference.sizeBytes(config, referenceModel, data.positions()),
+            data.positions(),
+            backend.memory());
     double peakFlopsPerSecond = MatmulCeiling.measure(backend, dtype);
     Decoder decoder;
     Policy policy;
@@ -77,14 +89,17 @@ record DpoSetup(
               config.run().seed(),
               schedule.totalSteps());
       reference =
-          config.loss().scoresReference()
-              ? Reference.open(config, backend, source, data, policy, decoder, work, schedule)
-              : null;
+          scores == null
+              ? null
+              : Reference.open(config, backend, scores, policy, decoder, data.positions(), work);
       MemoryPlan.Step step = work.step(config, source.config(), referenceModel);
       slab = new Slab(backend.allocate("step", step.slabBytes()));
       results = new Results(backend, step.results());
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     } catch (MemoryExhaustedException refused) {
+      if (scores != null) {
+        scores.close();
+      }
       throw memory.explain(refused);
     }
     PairObjective objective =
@@ -96,7 +111,7 @@ record DpoSetup(
     notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
-    notes.add("reference: " + (reference == null ? "none" : reference.description()));
+    notes.addAll(reference == null ? List.of("reference: none") : reference.notes());
     notes.add(memory.describe());
     return new DpoSetup(
         new TrainingSetup(backend, schedule, decoder, policy, config.run()),

@@ -174,11 +174,15 @@ public final class DpoTrainer implements AutoCloseable {
     }
     if (step.number() == 1 && startsAsReference()) {
       StepZeroCheck.check(config.loss(), metrics.pairs());
+      if (reference != null && reference.usesStored()) {
+        StepZeroCheck.checkStored(metrics.pairs());
+      }
     }
     double norm = results.f32(normAndScale)[0];
     policy.update(step.number(), norm);
     if (reference != null) {
       reference.remember(results);
+      warn(reference.trouble());
       reference.afterStep(step.number(), config.loss(), policy.parameters());
     }
 
@@ -200,6 +204,12 @@ public final class DpoTrainer implements AutoCloseable {
             tokensComputed,
             flops,
             System.nanoTime() - begin));
+  }
+
+  private void warn(@Nullable String line) {
+    if (line != null) {
+      listeners.forEach(listener -> listener.onWarning(line));
+    }
   }
 
   private boolean startsAsReference() {

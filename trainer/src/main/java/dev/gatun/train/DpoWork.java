@@ -59,19 +59,21 @@ record DpoWork(
    * All that the run allocates.
    *
    * @param reference model of the reference: the policy's, unless it is another
+   * @param referenceBytes what it keeps besides the policy's weights
    * @param positions longest text
    */
   MemoryPlan memory(
       DpoConfig config,
       ModelConfig model,
       ModelConfig reference,
+      long referenceBytes,
       int positions,
       BackendMemory backend) {
     return MemoryPlan.of(
         model,
         Policy.dtype(config.precision()),
         config.optimizer(),
-        Reference.sizeBytes(config, reference, positions),
+        referenceBytes,
         positions,
         shape,
         step(config, model, reference),

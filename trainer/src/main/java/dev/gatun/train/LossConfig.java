@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param refModelSyncSteps optimizer steps between two such mixes
  * @param refModelMixupAlpha share of the policy in a mix
  * @param precomputeRefLogProbs score the reference once before training instead of keeping it
+ * @param referenceStore where the reference's log-probs are kept for later runs
  */
 public record LossConfig(
     List<LossType> lossType,
@@ -44,7 +45,8 @@ public record LossConfig(
     boolean syncRefModel,
     int refModelSyncSteps,
     double refModelMixupAlpha,
-    boolean precomputeRefLogProbs)
+    boolean precomputeRefLogProbs,
+    ReferenceStoreFolder referenceStore)
     implements EffectiveConfig.Section {
   static final double DEFAULT_BETA = 0.1;
   static final double DEFAULT_ALPHA = 0.5;
@@ -123,6 +125,13 @@ public record LossConfig(
         precomputeRefLogProbs,
         referenceFree,
         lossReadsReference);
+    Check.acts(
+        "reference_store",
+        referenceStore.kind() == ReferenceStoreFolder.Kind.NAMED,
+        scoresReference(lossType, referenceFree) && !syncRefModel,
+        syncRefModel
+            ? "sync_ref_model changes the reference during training; remove one of them"
+            : "this run scores no reference; remove reference_store");
   }
 
   /** Weight of the loss at {@code index} of {@link #lossType}. */

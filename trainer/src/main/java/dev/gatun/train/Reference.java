@@ -1,116 +1,185 @@
 package dev.gatun.train;
 
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Numerics;
 import dev.gatun.backend.Results;
 import dev.gatun.data.PairTokens;
 import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
+import dev.gatun.hf.ModelDirectory;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.model.DecoderParameters;
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.ModelTensors;
-import dev.gatun.model.PackedBatch;
 import dev.gatun.model.ParameterLayout;
 import dev.gatun.model.Parameters;
 import dev.gatun.model.WeightFiles;
 import dev.gatun.op.Mix;
 import dev.gatun.preference.Scorer;
+import dev.gatun.store.StoreException;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import dev.gatun.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The log-probabilities that the policy is compared with: those of a model that stands still, so
- * each row is scored once and remembered, in memory, per token. Rows are scored in the packs they
- * are trained in, by the policy's own kernels, which makes the log-ratios of an unchanged policy
- * exactly zero. A reference that is mixed with the policy now and then ({@code sync_ref_model})
- * remembers nothing.
+ * each row is scored once and remembered, per token. Rows are scored in the packs they are trained
+ * in, by the policy's own kernels, which makes the log-ratios of an unchanged policy exactly zero.
+ * If every row is known from the start, there is no model at all. A reference that is mixed with
+ * the policy now and then ({@code sync_ref_model}) remembers nothing.
  */
 final class Reference implements AutoCloseable {
   private final Backend backend;
   private final String description;
   private final boolean synced;
-  private final float[][] scores;
-  private final Scorer scorer;
+  private final ReferenceScores scores;
+  private final @Nullable Scorer scorer;
   private @Nullable Decoder ownDecoder;
   private @Nullable Parameters ownParameters;
   private @Nullable DecoderParameters weights;
   private final List<Scored> scored = new ArrayList<>();
-  private long rowsLeft;
+  private @Nullable String trouble;
   private final BatchShape largest;
 
   /** Scores of a pack that lie among the results of the step under way. */
-  private record Scored(StepPacker.Pack pack, PackedBatch batch, Results.Kept byAnswer) {}
+  private record Scored(StepPacker.Pack pack, Results.Kept byAnswer) {}
 
   private Reference(
       Backend backend,
-      Scorer scorer,
+      ReferenceScores scores,
+      @Nullable Scorer scorer,
       String description,
-      DecoderParameters weights,
+      @Nullable DecoderParameters weights,
       LossConfig loss,
-      BatchShape largest,
-      int rows,
-      long rowsUsed) {
+      BatchShape largest) {
     this.backend = backend;
+    this.scores = scores;
     this.scorer = scorer;
     this.description = description;
     this.weights = weights;
     this.synced = loss.syncRefModel();
     this.largest = largest;
-    this.scores = new float[rows][];
-    this.rowsLeft = rowsUsed;
+  }
+
+  /** What a reference has scored, or finds in the store that the configuration names. */
+  static ReferenceScores scores(
+      DpoConfig config,
+      Backend backend,
+      TrainingData<PairTokens> data,
+      TrainingSchedule schedule,
+      DpoWork work) {
+    ReferenceStoreFolder folder = config.loss().referenceStore();
+    boolean stored =
+        folder.kind() != ReferenceStoreFolder.Kind.NONE && !config.loss().syncRefModel();
+    Path other = config.model().refModelNameOrPath();
+    if (!stored && other == null) {
+      return ReferenceScores.ofRun(data.rows(), schedule);
+    }
+    try (ModelDirectory directory = ModelDirectory.open(config.model().reference())) {
+      ModelConfig model = config(directory);
+      if (other != null) {
+        requireVocabulary(other, model, data);
+      }
+      if (!stored) {
+        return ReferenceScores.ofRun(data.rows(), schedule);
+      }
+      Numerics numerics = backend.numerics(Policy.dtype(config.precision()));
+      List<String> facts =
+          List.of(
+              "numerics " + Scorer.NUMERICS_VERSION,
+              numerics.identity(),
+              "precision " + config.precision(),
+              "logits " + work.chunkRows(),
+              model.toString(),
+              directory.fingerprint());
+      return ReferenceScores.stored(folder, facts, numerics, data.rows(), schedule, work.packer());
+    }
+  }
+
+  private static ModelConfig config(ModelDirectory directory) {
+    return ModelConfig.parse(directory.config(), directory.path().resolve("config.json"));
   }
 
   /**
    * The reference that a configuration names: another model, the policy's own weights while they
-   * are still unchanged, or a copy of them.
+   * are still unchanged, or a copy of them; none of these if all scores are known.
    */
   static Reference open(
       DpoConfig config,
       Backend backend,
-      StartModel source,
-      TrainingData<PairTokens> data,
+      ReferenceScores scores,
       Policy policy,
       Decoder decoder,
-      DpoWork work,
-      TrainingSchedule schedule) {
+      int positions,
+      DpoWork work) {
     LossConfig loss = config.loss();
+    if (scores.missing() == 0) {
+      return new Reference(
+          backend, scores, null, describe(config, scores), null, loss, work.shape());
+    }
     Path other = config.model().refModelNameOrPath();
-    ModelConfig model = source.config();
+    ModelConfig model = policy.config();
     Decoder ownDecoder = null;
     Parameters ownParameters = null;
     if (other != null) {
-      try (TrainingSetup.Source otherSource = TrainingSetup.Source.open(other)) {
-        model = otherSource.config();
-        requireVocabulary(other, model, data);
-        ownParameters =
-            new Parameters(
-                backend, "reference", ParameterLayout.of(model), policy.parameters().dtype());
-        WeightFiles.read(backend, otherSource.directory(), ownParameters);
+      try (ModelDirectory directory = ModelDirectory.open(other)) {
+        model = config(directory);
+        ownParameters = read(backend, directory, model, policy.parameters().dtype());
       }
-      ownDecoder = new Decoder(backend, model, data.positions());
+      ownDecoder = new Decoder(backend, model, positions);
     } else if (!loss.precomputeRefLogProbs()) {
       ownParameters = copy(backend, policy.parameters());
     }
     Reference reference =
         new Reference(
             backend,
+            scores,
             new Scorer(backend, ownDecoder == null ? decoder : ownDecoder, work.chunkRows()),
-            describe(config),
+            describe(config, scores),
             ownParameters == null ? policy.weights() : DecoderParameters.of(ownParameters, model),
             loss,
-            work.shape(),
-            data.rows().size(),
-            schedule.rowsUsed());
+            work.shape());
     reference.ownDecoder = ownDecoder;
     reference.ownParameters = ownParameters;
     return reference;
+  }
+
+  /** A reference that scores where no policy is trained. */
+  static Reference alone(
+      DpoConfig config, Backend backend, ReferenceScores scores, int positions, DpoWork work) {
+    if (scores.missing() == 0) {
+      return new Reference(
+          backend, scores, null, describe(config, scores), null, config.loss(), work.shape());
+    }
+    try (ModelDirectory directory = ModelDirectory.open(config.model().reference())) {
+      ModelConfig model = config(directory);
+      Decoder decoder = new Decoder(backend, model, positions);
+      Parameters parameters = read(backend, directory, model, Policy.dtype(config.precision()));
+      Reference reference =
+          new Reference(
+              backend,
+              scores,
+              new Scorer(backend, decoder, work.chunkRows()),
+              describe(config, scores),
+              DecoderParameters.of(parameters, model),
+              config.loss(),
+              work.shape());
+      reference.ownDecoder = decoder;
+      reference.ownParameters = parameters;
+      return reference;
+    }
+  }
+
+  private static Parameters read(
+      Backend backend, ModelDirectory directory, ModelConfig model, DType dtype) {
+    Parameters parameters = new Parameters(backend, "reference", ParameterLayout.of(model), dtype);
+    WeightFiles.read(backend, directory, parameters);
+    return parameters;
   }
 
   /** The model of the reference. */
@@ -153,13 +222,15 @@ final class Reference implements AutoCloseable {
     }
   }
 
-  private static String describe(DpoConfig config) {
+  private static String describe(DpoConfig config, ReferenceScores scores) {
     LossConfig loss = config.loss();
     String how;
     if (loss.syncRefModel()) {
       how =
           "mixed with the policy every %d steps (%s of it)"
               .formatted(loss.refModelSyncSteps(), loss.refModelMixupAlpha());
+    } else if (scores.missing() == 0) {
+      how = "every row is known: nothing is scored and no weights are kept";
     } else if (loss.precomputeRefLogProbs()) {
       how = "scored once before training";
     } else {
@@ -170,22 +241,41 @@ final class Reference implements AutoCloseable {
         .formatted(own ? "another model" : "the start model", config.model().reference(), how);
   }
 
-  /** One line that names where the scores come from. */
-  String description() {
-    return description;
+  /** One line that names where the scores come from, and one about the store if there is any. */
+  List<String> notes() {
+    List<String> notes = new ArrayList<>();
+    notes.add("reference: " + description);
+    notes.addAll(scores.notes());
+    return notes;
   }
 
-  /** Scores every row that the schedule trains on, before the policy changes. */
+  /** Whether scores of an earlier run are used. */
+  boolean usesStored() {
+    return scores.anyStored();
+  }
+
+  /** What went wrong with the store since this was last asked, as a line for the user, or null. */
+  @Nullable String trouble() {
+    String line = trouble;
+    trouble = null;
+    return line;
+  }
+
+  /**
+   * Scores every row that the schedule trains on, before the policy changes.
+   *
+   * @throws StoreException if scores cannot be stored
+   */
   void scoreAll(TrainingSchedule schedule, StepPacker packer, Slab slab, Results results) {
-    for (int number = 1; rowsLeft > 0 && number <= schedule.totalSteps(); number++) {
+    for (int number = 1; scores.missing() > 0 && number <= schedule.totalSteps(); number++) {
       for (StepPacker.Pack pack : packer.packs(schedule.step(number).microBatches())) {
-        if (!isKnown(pack)) {
+        if (!scores.isKnown(pack)) {
           slab.reset(0);
           results.clear();
           DeviceBatch batch = DeviceBatch.upload(backend, slab, packer.batch(pack), largest);
           logProbs(pack, batch, slab, results);
           results.read();
-          remember(results);
+          store(results);
         }
       }
     }
@@ -201,25 +291,19 @@ final class Reference implements AutoCloseable {
     Tensor byAnswer =
         slab.allocate("reference log-probs", DType.F32, largest.predictions())
             .rows(0, batch.host().numPredictions());
-    if (isKnown(pack)) {
-      float[] values = new float[batch.host().numPredictions()];
-      int next = 0;
-      for (int row : pack.rows()) {
-        System.arraycopy(scores[row], 0, values, next, scores[row].length);
-        next += scores[row].length;
-      }
-      backend.upload(byAnswer, values);
+    if (scores.isKnown(pack)) {
+      backend.upload(byAnswer, scores.of(pack, batch.host().numPredictions()));
       return byAnswer;
     }
     DecoderParameters source = weights;
-    if (source == null) {
+    if (source == null || scorer == null) {
       throw new IllegalStateException("a row is scored after the reference was released");
     }
     try (Backend.Range _ = backend.range("reference")) {
       scorer.score(source, batch, slab, byAnswer);
     }
     if (!synced) {
-      scored.add(new Scored(pack, batch.host(), results.keep(byAnswer)));
+      scored.add(new Scored(pack, results.keep(byAnswer)));
     }
     return byAnswer;
   }
@@ -239,12 +323,25 @@ final class Reference implements AutoCloseable {
     planner.allocate("reference log-probs", DType.F32, shape.predictions());
   }
 
-  /** Takes the scores of this step's packs, now that the results have been read. */
+  /**
+   * Takes the scores of this step's packs, now that the results have been read. A store that fails
+   * costs the run nothing but what it would have kept; see {@link #trouble}.
+   */
   void remember(Results results) {
-    for (Scored scores : scored) {
-      remember(scores.pack(), scores.batch(), results.f32(scores.byAnswer()));
+    try {
+      store(results);
+    } catch (StoreException e) {
+      scores.close();
+      trouble = "warning: scores are not kept from here on: " + e.getMessage();
+      store(results);
     }
-    scored.clear();
+  }
+
+  private void store(Results results) {
+    while (!scored.isEmpty()) {
+      Scored first = scored.removeFirst();
+      scores.put(first.pack(), results.f32(first.byAnswer()));
+    }
   }
 
   /** reference = (1 - alpha) reference + alpha policy, after every so many steps. */
@@ -253,25 +350,8 @@ final class Reference implements AutoCloseable {
     if (synced && parameters != null && step % loss.refModelSyncSteps() == 0) {
       Mix.apply(backend, parameters.all(), policy.all(), loss.refModelMixupAlpha());
     }
-    if (!synced && rowsLeft == 0) {
+    if (!synced && scores.missing() == 0) {
       release();
-    }
-  }
-
-  private boolean isKnown(StepPacker.Pack pack) {
-    return pack.rows().stream().allMatch(row -> scores[row] != null);
-  }
-
-  private void remember(StepPacker.Pack pack, PackedBatch batch, float[] byAnswer) {
-    int next = 0;
-    for (int i = 0; i < pack.rows().size(); i++) {
-      int row = pack.rows().get(i);
-      int count = batch.predictionsOf(i);
-      if (scores[row] == null) {
-        scores[row] = Arrays.copyOfRange(byAnswer, next, next + count);
-        rowsLeft--;
-      }
-      next += count;
     }
   }
 
@@ -298,5 +378,6 @@ final class Reference implements AutoCloseable {
   @Override
   public void close() {
     release();
+    scores.close();
   }
 }

@@ -33,6 +33,24 @@ final class StepZeroCheck {
     }
   }
 
+  /**
+   * Checks that stored scores are, bit for bit, what this run computes, which is what their keys
+   * promise.
+   */
+  static void checkStored(List<PairStatistics> pairs) {
+    for (PairStatistics pair : pairs) {
+      if (pair.chosenLogProb() != pair.referenceChosenLogProb()
+          || pair.rejectedLogProb() != pair.referenceRejectedLogProb()) {
+        throw new TrainingException(
+            "step 1: stored log-probabilities of the reference are %.9g and %.9g, this run computes"
+                    .formatted(pair.referenceChosenLogProb(), pair.referenceRejectedLogProb())
+                + " %.9g and %.9g, which must be the same bits; set reference_store none, and please"
+                    .formatted(pair.chosenLogProb(), pair.rejectedLogProb())
+                + " report this, with what gatun doctor says");
+      }
+    }
+  }
+
   private static void check(double policy, double reference, String answer) {
     if (!(Math.abs(policy - reference) <= TOLERANCE * Math.max(1, Math.abs(reference)))) {
       throw new TrainingException(

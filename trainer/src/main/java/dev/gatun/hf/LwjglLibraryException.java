@@ -4,18 +4,20 @@ import dev.gatun.memory.GatunException;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
-/** The native library of xxHash cannot be loaded on this machine. */
-public final class HashLibraryException extends GatunException {
+/** A native library of LWJGL cannot be loaded on this machine. */
+public final class LwjglLibraryException extends GatunException {
   private static final long serialVersionUID = 1L;
 
   /**
+   * @param name of what the library holds, for people
    * @param installed its file in a distribution, or null if it comes out of a jar
    */
-  HashLibraryException(@Nullable Path installed, LinkageError cause) {
+  LwjglLibraryException(String name, @Nullable Path installed, LinkageError cause) {
     super(
-        "cannot %s the xxHash library%s: %s; %s"
+        "cannot %s the %s library%s: %s; %s"
             .formatted(
                 installed == null ? "unpack and load" : "load",
+                name,
                 installed == null ? "" : " " + installed,
                 Shown.line(String.valueOf(cause.getMessage())),
                 installed == null

@@ -9,8 +9,6 @@ import dev.gatun.train.BenchmarkReport;
 import dev.gatun.train.BenchmarkReport.Spread;
 import dev.gatun.train.BenchmarkRound;
 import dev.gatun.train.ConfigException;
-import dev.gatun.train.Device;
-import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.LengthRange;
 import dev.gatun.train.LossType;
 import dev.gatun.train.ModelPreset;
@@ -40,9 +38,7 @@ final class BenchCommand implements Command {
     ReferenceTime reference = ReferenceTime.CACHED;
     boolean gradientCheckpointing;
     int maxTokensPerPack;
-    Device device = Device.AUTO;
-    int threads;
-    @Nullable Path cudaHome;
+    final DeviceRequest device = new DeviceRequest();
     CudaOptions.Graphs cudaGraphs = CudaOptions.Graphs.AUTO;
     int steps = 4;
     int warmUpSteps = 2;
@@ -61,8 +57,8 @@ final class BenchCommand implements Command {
           reference,
           gradientCheckpointing,
           maxTokensPerPack,
-          device,
-          new DeviceOptions(threads, cudaHome, false, false, cudaGraphs),
+          device.device(),
+          device.options(cudaGraphs),
           steps,
           warmUpSteps,
           rounds,
@@ -84,7 +80,9 @@ final class BenchCommand implements Command {
 
   private static final FlagSet<Request> FLAGS =
       new FlagSet<>(
+          DeviceRequest.flags(request -> request.device),
           List.of(
+              DeviceRequest.tf32(request -> request.device),
               Flag.one(
                   "model_name_or_path",
                   Flag.Group.MODEL,
@@ -183,27 +181,6 @@ final class BenchCommand implements Command {
                   "Print one JSON object instead of the table.",
                   request -> request.json = true),
               Flag.one(
-                  "device",
-                  Flag.Group.DEVICE,
-                  "NAME",
-                  "Where to compute: auto, cpu, cuda or cuda:N.",
-                  Flag.named(Device::fromName),
-                  (request, value) -> request.device = value),
-              Flag.one(
-                  "threads",
-                  Flag.Group.DEVICE,
-                  "COUNT",
-                  "CPU threads; 0: all cores.",
-                  Flag::integer,
-                  (request, value) -> request.threads = value),
-              Flag.optional(
-                  "cuda_home",
-                  Flag.Group.DEVICE,
-                  "DIR",
-                  "Folder to look for NVIDIA's libraries in first.",
-                  Flag::path,
-                  (request, value) -> request.cudaHome = value),
-              Flag.one(
                   "cuda_graphs",
                   Flag.Group.DEVICE,
                   "NAME",
@@ -245,8 +222,6 @@ final class BenchCommand implements Command {
         Map.entry("warmup_steps", Integer.toString(request.warmUpSteps)),
         Map.entry("rounds", Integer.toString(request.rounds)),
         Map.entry("seed", Long.toString(request.seed)),
-        Map.entry("device", request.device.toString()),
-        Map.entry("threads", Integer.toString(request.threads)),
         Map.entry("max_tokens_per_pack", Integer.toString(request.maxTokensPerPack)));
   }
 

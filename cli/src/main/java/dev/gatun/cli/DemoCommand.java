@@ -33,6 +33,7 @@ final class DemoCommand implements Command {
       new FlagSet<>(
           DeviceRequest.flags(request -> request.device),
           List.of(
+              DeviceRequest.tf32(request -> request.device),
               Flag.one(
                   "output_dir",
                   Flag.Group.RUN,

@@ -61,6 +61,7 @@ final class DemoMeasureCommand implements Command {
       new FlagSet<>(
           DeviceRequest.flags(request -> request.device),
           List.of(
+              DeviceRequest.tf32(request -> request.device),
               Flag.one(
                   "reference",
                   Flag.Group.MODEL,

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** Where a command that does not train computes, and how. */
+/** Where a command that writes no model computes, and how. */
 final class DeviceRequest {
   private Device device = Device.AUTO;
   private int threads;
@@ -43,22 +43,36 @@ final class DeviceRequest {
             Flag::path,
             (request, value) -> part.apply(request).cudaHome = value),
         Flag.toggle(
-            "tf32",
-            Flag.Group.DEVICE,
-            "Let f32 matrix products on a GPU round their operands to TF32.",
-            request -> part.apply(request).tf32 = true),
-        Flag.toggle(
             "debug_sync",
             Flag.Group.DEVICE,
             "Wait after every operation on a GPU, so that a failure names its cause.",
             request -> part.apply(request).debugSync = true));
   }
 
+  /** The option to compute less exactly, for a command that may. */
+  static <R> Flag<R> tf32(Function<R, DeviceRequest> part) {
+    return Flag.toggle(
+        "tf32",
+        Flag.Group.DEVICE,
+        "Let f32 matrix products on a GPU round their operands to TF32.",
+        request -> part.apply(request).tf32 = true);
+  }
+
+  Device device() {
+    return device;
+  }
+
+  int threads() {
+    return threads;
+  }
+
+  DeviceOptions options(CudaOptions.Graphs graphs) {
+    return new DeviceOptions(threads, cudaHome, debugSync, tf32, graphs);
+  }
+
   /** The backend; the caller closes it. */
   Backend open() {
-    return device
-        .open(new DeviceOptions(threads, cudaHome, debugSync, tf32, CudaOptions.Graphs.AUTO))
-        .backend();
+    return device.open(options(CudaOptions.Graphs.AUTO)).backend();
   }
 
   /** The same as words of a command line, as far as they differ from the defaults. */

@@ -37,6 +37,7 @@ final class GenerateCommand implements Command {
       new FlagSet<>(
           DeviceRequest.flags(request -> request.device),
           List.of(
+              DeviceRequest.tf32(request -> request.device),
               Flag.one(
                   "model_name_or_path",
                   Flag.Group.MODEL,

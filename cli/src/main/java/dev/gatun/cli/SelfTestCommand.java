@@ -9,14 +9,10 @@ import dev.gatun.selftest.Extent;
 import dev.gatun.selftest.SelfTest;
 import dev.gatun.selftest.SelfTestReport;
 import dev.gatun.selftest.SelfTestResult;
-import dev.gatun.train.Device;
-import dev.gatun.train.DeviceOptions;
 import dev.gatun.train.OpenDevice;
 import java.io.PrintStream;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -24,47 +20,15 @@ import picocli.CommandLine.ParseResult;
 final class SelfTestCommand implements Command {
   /** What was asked for. */
   static final class Request {
-    Device device = Device.AUTO;
-    int threads;
-    @Nullable Path cudaHome;
-    boolean debugSync;
+    final DeviceRequest device = new DeviceRequest();
     Extent extent = Extent.FULL;
     boolean json;
-
-    DeviceOptions options() {
-      return new DeviceOptions(threads, cudaHome, debugSync, false, CudaOptions.Graphs.AUTO);
-    }
   }
 
   private static final FlagSet<Request> FLAGS =
       new FlagSet<>(
+          DeviceRequest.flags(request -> request.device),
           List.of(
-              Flag.one(
-                  "device",
-                  Flag.Group.DEVICE,
-                  "NAME",
-                  "What to test: auto, cpu, cuda or cuda:N.",
-                  Flag.named(Device::fromName),
-                  (request, value) -> request.device = value),
-              Flag.one(
-                  "threads",
-                  Flag.Group.DEVICE,
-                  "COUNT",
-                  "CPU threads; 0: all cores.",
-                  Flag::integer,
-                  (request, value) -> request.threads = value),
-              Flag.optional(
-                  "cuda_home",
-                  Flag.Group.DEVICE,
-                  "DIR",
-                  "Folder to look for NVIDIA's libraries in first.",
-                  Flag::path,
-                  (request, value) -> request.cudaHome = value),
-              Flag.toggle(
-                  "debug_sync",
-                  Flag.Group.DEVICE,
-                  "Wait after every operation on a GPU, so that a failure names its cause.",
-                  request -> request.debugSync = true),
               Flag.toggle(
                   "quick",
                   Flag.Group.RUN,
@@ -76,11 +40,9 @@ final class SelfTestCommand implements Command {
                   "Print one JSON object instead of the table.",
                   request -> request.json = true)));
 
-  private static final Map<String, String> DEFAULTS = Map.of("device", "auto", "threads", "0");
-
   static CommandSpec spec() {
     CommandSpec spec = CommandSpec.wrapWithoutInspection(new SelfTestCommand());
-    FLAGS.declare(spec, DEFAULTS);
+    FLAGS.declare(spec, Map.of());
     spec.usageMessage().customSynopsis("gatun selftest [OPTION]...");
     return spec;
   }
@@ -90,9 +52,10 @@ final class SelfTestCommand implements Command {
     Request request = FLAGS.apply(parsed, new Request());
     PrintStream out = console.out();
     SelfTestReport report;
-    OpenDevice device = request.device.open(request.options());
+    OpenDevice device =
+        request.device.device().open(request.device.options(CudaOptions.Graphs.AUTO));
     try (Backend backend = device.backend();
-        Backend other = portable(request.threads)) {
+        Backend other = portable(request.device.threads())) {
       if (!request.json) {
         device.notes().forEach(out::println);
         out.println("training is compared with: " + other.description());

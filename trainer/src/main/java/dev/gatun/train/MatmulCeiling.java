@@ -23,7 +23,7 @@ final class MatmulCeiling {
   private static final long LONG_ENOUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
 
   /** As much as the start of a run can spare. */
-  private static final long BRIEF_NANOS = TimeUnit.MILLISECONDS.toNanos(60);
+  private static final long BRIEF_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
 
   private static final long THOROUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
 

@@ -46,21 +46,47 @@ record DpoSetup(
   static DpoSetup of(
       DpoConfig config, OpenDevice device, StartModel source, TrainingData<PairTokens> data) {
     Backend backend = device.backend();
-    List<PairTokens> pairs = data.rows();
     TrainingSetup.Portion portion = TrainingSetup.Portion.of(backend);
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
     DpoWork work =
         DpoWork.of(
-            config, source.config(), pairs, schedule, portion.tokensPerPack(config.run()), portion);
-    ModelConfig referenceModel = Reference.model(config, source.config());
-    BatchShape shape = work.shape();
-    DType dtype = Policy.dtype(config.precision());
+            config,
+            source.config(),
+            data.rows(),
+            schedule,
+            portion.tokensPerPack(config.run()),
+            portion);
     String attention =
-        TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, shape);
+        TrainingSetup.planAttention(
+            backend, config.run(), source.config(), Policy.dtype(config.precision()), work.shape());
     ReferenceScores scores =
         config.loss().scoresReference()
             ? Reference.scores(config, backend, data, schedule, work)
             : null;
+    try {
+      return of(config, device, source, data, schedule, work, attention, scores);
+    } catch (Throwable failure) {
+      if (scores != null) {
+        scores.close();
+      }
+      throw failure;
+    }
+  }
+
+  /** The rest, once the reference's scores are known; they are the caller's to close on failure. */
+  private static DpoSetup of(
+      DpoConfig config,
+      OpenDevice device,
+      StartModel source,
+      TrainingData<PairTokens> data,
+      TrainingSchedule schedule,
+      DpoWork work,
+      String attention,
+      @Nullable ReferenceScores scores) {
+    Backend backend = device.backend();
+    ModelConfig referenceModel = Reference.model(config, source.config());
+    BatchShape shape = work.shape();
+    DType dtype = Policy.dtype(config.precision());
     MemoryPlan memory =
         work.memory(
             config,
@@ -97,9 +123,6 @@ record DpoSetup(
       results = new Results(backend, step.results());
       TrainingSetup.reserveWorkspace(backend, source.config(), shape);
     } catch (MemoryExhaustedException refused) {
-      if (scores != null) {
-        scores.close();
-      }
       throw memory.explain(refused);
     }
     PairObjective objective =
@@ -115,7 +138,7 @@ record DpoSetup(
     notes.add(memory.describe());
     return new DpoSetup(
         new TrainingSetup(backend, schedule, decoder, policy, config.run()),
-        pairs,
+        data.rows(),
         work.packer(),
         objective,
         reference,

@@ -100,19 +100,24 @@ public final class ReferenceScoring implements AutoCloseable {
       notes.addAll(data.report());
 
       ReferenceScores scores = Reference.scores(config, backend, data, schedule, work);
-      Reference reference = Reference.alone(config, backend, scores, data.positions(), work);
-      notes.addAll(reference.notes());
-      ModelConfig model = Reference.model(config, source.config());
-      Slab planner = Slab.planner();
-      DeviceBatch.plan(planner, work.shape());
-      Reference.plan(planner, model, dtype, work.shape());
-      Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
-      Slab kept = Slab.planner();
-      Reference.planResults(kept, work.shape());
-      Results results = new Results(backend, kept.highWaterBytes());
-      TrainingSetup.reserveWorkspace(backend, model, work.shape());
-      return new ReferenceScoring(
-          backend, data.rows(), schedule, work.packer(), scores, reference, slab, results, notes);
+      try {
+        Reference reference = Reference.alone(config, backend, scores, data.positions(), work);
+        notes.addAll(reference.notes());
+        ModelConfig model = Reference.model(config, source.config());
+        Slab planner = Slab.planner();
+        DeviceBatch.plan(planner, work.shape());
+        Reference.plan(planner, model, dtype, work.shape());
+        Slab slab = new Slab(backend.allocate("step", planner.highWaterBytes()));
+        Slab kept = Slab.planner();
+        Reference.planResults(kept, work.shape());
+        Results results = new Results(backend, kept.highWaterBytes());
+        TrainingSetup.reserveWorkspace(backend, model, work.shape());
+        return new ReferenceScoring(
+            backend, data.rows(), schedule, work.packer(), scores, reference, slab, results, notes);
+      } catch (Throwable failure) {
+        scores.close();
+        throw failure;
+      }
     }
   }
 

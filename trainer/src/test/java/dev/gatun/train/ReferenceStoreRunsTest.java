@@ -11,6 +11,7 @@ import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
 import dev.gatun.backend.Numerics;
 import dev.gatun.data.SamplingStrategy;
+import dev.gatun.hf.FormatException;
 import dev.gatun.report.MetricName;
 import dev.gatun.report.MetricsListener;
 import dev.gatun.report.StepMetrics;
@@ -302,6 +303,38 @@ class ReferenceStoreRunsTest {
     assertEquals(0, other.known());
     try (ReferenceStore store = ReferenceStore.open(store())) {
       assertEquals(0, store.damaged());
+    }
+  }
+
+  @Test
+  void aRunThatCannotBeginClosesTheStore() throws IOException {
+    Path broken = Files.createDirectory(temp.resolve("broken"));
+    try (Stream<Path> files = Files.list(model("tiny-llama"))) {
+      for (Path file : files.toList()) {
+        Files.copy(file, broken.resolve(file.getFileName()));
+      }
+    }
+    Path config = broken.resolve("config.json");
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replaceAll("\"num_hidden_layers\": *\\d+", "\"num_hidden_layers\": 9"));
+    FormatException missing =
+        assertThrows(
+            FormatException.class, () -> train(builder -> builder.modelNameOrPath(broken)));
+    assertTrue(missing.getMessage().contains("layers."), missing.getMessage());
+    assertFalse(isOpen(store().resolve("data.mdb")));
+  }
+
+  private static boolean isOpen(Path file) throws IOException {
+    try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"))) {
+      Path real = file.toRealPath();
+      for (Path descriptor : descriptors.toList()) {
+        if (Files.isSymbolicLink(descriptor) && Files.readSymbolicLink(descriptor).equals(real)) {
+          return true;
+        }
+      }
+      return false;
     }
   }
 }

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # All that a machine with a GPU can tell of Gatun, in one run, from a checkout: is it right, how fast is it, how fast is PyTorch beside it.
-#   benchmarks/gpu.sh [--python PYTHON] [--only STAGES] [--results FOLDER]
+#   benchmarks/gpu.sh [--gatun DISTRIBUTION] [--python PYTHON] [--only STAGES] [--results FOLDER]
+#     --gatun    an unpacked distribution with its tests, where there is no JDK; the checkout itself if it is not named
 #     --python   one that has torch for CUDA and transformers, for the peers; python3 if it is not named; none: no peers
-#     --only     of right,check,demo,speed,peers,profile, separated by commas; all of them if it is not named
+#     --only     of right,check,demo,ops,speed,peers,profile, separated by commas; all of them if it is not named
 #     --results  where the file of results goes; benchmarks/results if it is not named
 #   benchmarks/gpu.sh --simt ...   tiny shapes, Gatun on the emulated GPU and PyTorch on the CPU: to test this script. No result
-# right: doctor, selftest, and runs of training that must write the same bits. check: ./check --gpu, which writes its own file. profile: Nsight
-# Systems, where nsys is. A stage that fails does not stop the others; the script then ends with 1.
+# right: doctor, selftest, and runs of training that must write the same bits. check: ./check --gpu, or the distribution's bin/check-gpu, which
+# write their own file. ops: every op and product, and their share of what the GPU can do. profile: Nsight Systems and Nsight Compute, where nsys
+# and ncu are. A stage that fails does not stop the others; the script then ends with 1.
 set -uo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -16,26 +18,33 @@ fail() {
 }
 
 command="benchmarks/gpu.sh${*:+ $*}"
-provider=device python=python3 only=right,check,demo,speed,peers,profile results=
+all=right,check,demo,ops,speed,peers,profile
+provider=device python=python3 only=$all results= distribution=
 while (($# > 0)); do
   case $1 in
     --simt) provider=simt ;;
-    --python | --only | --results)
+    --gatun | --python | --only | --results)
       (($# > 1)) || fail "$1 needs a value"
       case $1 in
+        --gatun) distribution=$2 ;;
         --python) python=$2 ;;
         --only) only=$2 ;;
         *) results=$2 ;;
       esac
       shift
       ;;
-    *) fail "unknown option '$1'; expected --simt, --python, --only or --results" ;;
+    *) fail "unknown option '$1'; expected --simt, --gatun, --python, --only or --results" ;;
   esac
   shift
 done
 for name in ${only//,/ }; do
-  [[ ,right,check,demo,speed,peers,profile, == *,"$name",* ]] || fail "unknown stage '$name'; expected right, check, demo, speed, peers or profile"
+  [[ ,$all, == *,"$name",* ]] || fail "unknown stage '$name'; expected some of $all"
 done
+gatun=$root/gatun
+if [[ -n $distribution ]]; then
+  gatun=$(cd "$distribution" 2> /dev/null && pwd)/bin/gatun
+  [[ -x $gatun ]] || fail "$distribution is not an unpacked distribution: it has no bin/gatun"
+fi
 # What an emulation measures is no result.
 [[ $provider == device || -n $results ]] || fail "name a folder for what an emulation writes with --results"
 results=${results:-$root/benchmarks/results}
@@ -79,7 +88,7 @@ shown() {
   "$@" > "$work/output" 2>&1 || status=$?
   {
     printf '    '
-    printf '%s ' "${@/#$root\//}"
+    printf '%s ' "${1##*/}" "${@:2}"
     printf '\n\n```\n'
     cat "$work/output"
     printf '```\n\n'
@@ -88,7 +97,7 @@ shown() {
 }
 
 gatun() {
-  shown "$root/gatun" "$@"
+  shown "$gatun" "$@"
 }
 
 heading() {
@@ -109,7 +118,7 @@ pseudo_rows() { # ROWS: pairs of pseudo-words, the same everywhere
 train() { # OUT OPTION...
   local out=$1
   shift
-  "$root/gatun" dpo --device cuda --model_name_or_path "$work/start" --dataset_name "$work/rows.jsonl" --output_dir "$work/$out" \
+  "$gatun" dpo --device cuda --model_name_or_path "$work/start" --dataset_name "$work/rows.jsonl" --output_dir "$work/$out" \
     --max_steps 12 --per_device_train_batch_size 4 --learning_rate 1e-4 --save_strategy no --attn_implementation gatun "$@" > "$work/$out.log" 2>&1 || {
     tail -n 5 "$work/$out.log"
     return 1
@@ -122,7 +131,7 @@ right() {
   gatun doctor || status=1
   gatun selftest --device cuda $([[ $provider == device ]] || echo --quick) || status=1
   pseudo_rows 64 > "$work/rows.jsonl"
-  "$root/gatun" init --like tiny --tokenizer_text "$work/rows.jsonl" --vocab_size 300 --output_dir "$work/start" > /dev/null || return 1
+  "$gatun" init --like tiny --tokenizer_text "$work/rows.jsonl" --vocab_size 300 --output_dir "$work/start" > /dev/null || return 1
   local precision same
   for precision in float32 bfloat16; do
     local options=()
@@ -146,9 +155,11 @@ right() {
 whole_check() {
   if [[ $provider == simt ]]; then
     echo "left out: ./check --gpu needs a GPU; tools/check-gpu.sh has an emulated run of its own"
-    return
+  elif [[ -n $distribution ]]; then
+    "${gatun%/*}/check-gpu" --results "$results"
+  else
+    "$root/check" --gpu
   fi
-  "$root/check" --gpu
 }
 
 demo() {
@@ -162,6 +173,18 @@ demo() {
 
 # ---- speed ----
 
+ops() {
+  local shape precision status=0
+  heading "Ops"
+  for shape in "${shapes[@]}"; do
+    for precision in "${precisions[@]}"; do
+      gatun bench --ops --device cuda --shape "$shape" --dtype "$precision" --pairs "$pairs" --prompt_tokens "${tokens[1]}" \
+        --answer_tokens "${tokens[3]}" --rounds "$rounds" || status=1
+    done
+  done
+  return "$status"
+}
+
 median() { # FILE KEY
   sed -n "s/.*\"$2\": *{\"median\": *\([0-9.eE+-]*\).*/\1/p" "$1" | head -n 1
 }
@@ -173,7 +196,7 @@ peak() { # FILE: in GiB; nothing where it is not known
 bench() { # SHAPE PRECISION OPTION...: gatun bench, a row of the table
   local shape=$1 precision=$2 json=$work/bench.json
   shift 2
-  "$root/gatun" bench --device cuda --shape "$shape" --dtype "$precision" --pairs "$pairs" --prompt_tokens "${tokens[1]}" --answer_tokens "${tokens[3]}" \
+  "$gatun" bench --device cuda --shape "$shape" --dtype "$precision" --pairs "$pairs" --prompt_tokens "${tokens[1]}" --answer_tokens "${tokens[3]}" \
     --rounds "$rounds" --json "$@" > "$json" 2> "$work/bench.log" || {
     tail -n 3 "$work/bench.log" "$json"
     printf '| Gatun | %s | %s %s | failed | | | |\n' "$shape" "$precision" "$*" >> "$work/speed.md"
@@ -223,18 +246,35 @@ peers() {
   return "$status"
 }
 
-profile() {
-  heading "Where the time goes"
-  command -v nsys > /dev/null || {
-    echo "No nsys in PATH." | tee -a "$report"
-    return 0
-  }
-  nsys profile --trace=cuda,nvtx --force-overwrite=true --output "$work/steps" "$root/gatun" bench --device cuda --shape "${shapes[0]}" --dtype bfloat16 \
+timeline() {
+  nsys profile --trace=cuda,nvtx --force-overwrite=true --output "$work/steps" "$gatun" bench --device cuda --shape "${shapes[0]}" --dtype bfloat16 \
     --pairs "$pairs" --prompt_tokens "${tokens[1]}" --answer_tokens "${tokens[3]}" --rounds 1 --cuda_graphs off > "$work/nsys.log" 2>&1 || {
     tail -n 5 "$work/nsys.log"
     return 1
   }
   shown nsys stats --force-export=true --report nvtx_gpu_proj_sum,cuda_gpu_kern_sum "$work/steps.nsys-rep"
+}
+
+# Of every kernel its second launch: how near it comes to what memory and arithmetic can do.
+limits() {
+  shown ncu --target-processes all --kernel-id :::2 --section SpeedOfLight --print-summary per-kernel "$gatun" bench --ops --device cuda \
+    --shape "${shapes[0]}" --dtype bfloat16 --pairs "$pairs" --prompt_tokens "${tokens[1]}" --answer_tokens "${tokens[3]}" --rounds 1
+}
+
+profile() {
+  local status=0
+  heading "Where the time goes"
+  if command -v nsys > /dev/null; then
+    timeline || status=1
+  else
+    echo "No nsys in PATH." | tee -a "$report"
+  fi
+  if command -v ncu > /dev/null; then
+    limits || status=1
+  else
+    echo "No ncu in PATH." | tee -a "$report"
+  fi
+  return "$status"
 }
 
 # ---- all ----
@@ -243,6 +283,7 @@ started=$SECONDS
 stage right "Selftest, and the same bits" right
 stage check "./check --gpu" whole_check
 stage demo "The demo" demo
+stage ops "Ops" ops
 stage speed "Training steps" speed
 stage peers "The same steps in PyTorch" peers
 stage profile "Profile" profile

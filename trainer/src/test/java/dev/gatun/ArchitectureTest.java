@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * Who may import whom in the library:
  *
  * <pre>
- * train -> {preference, optim, checkpoint, data, report, store} -> model -> op -> backend -> tensor -> memory
+ * train -> {preference, optim, checkpoint, data, report, store, bench} -> model -> op -> backend -> tensor -> memory
  * </pre>
  *
  * and hf, the file formats, beside them, which knows memory and tensor alone; store knows hf and
@@ -49,9 +49,11 @@ final class ArchitectureTest {
           Map.entry("checkpoint", aboveModel("hf")),
           Map.entry("data", aboveModel("hf")),
           Map.entry("report", aboveModel()),
+          Map.entry("bench", aboveModel("hf")),
           Map.entry(
               "train",
-              aboveModel("hf", "preference", "optim", "checkpoint", "data", "report", "store")),
+              aboveModel(
+                  "hf", "preference", "optim", "checkpoint", "data", "report", "store", "bench")),
           Map.entry("selftest", aboveModel("hf", "preference", "optim", "train")));
 
   private static final JavaClasses CLASSES =

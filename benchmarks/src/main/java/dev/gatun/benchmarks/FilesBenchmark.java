@@ -1,5 +1,8 @@
 package dev.gatun.benchmarks;
 
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
 import dev.gatun.hf.AddSpecialTokens;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.hf.ModelDirectory;
@@ -52,7 +55,7 @@ public class FilesBenchmark {
 
   private Path folder;
   private Path model;
-  private OpTensors tensors;
+  private Backend backend;
   private Tokenizer tokenizer;
   private List<String> texts;
   private List<PackedBatch.Sequence> pairs;
@@ -71,9 +74,9 @@ public class FilesBenchmark {
     ModelInit.write(
         ModelPreset.SMALL_15M.shape(), new NewTokenizer.Trained(List.of(corpus), 2048), 1, model);
     tokenizer = Tokenizer.open(model);
-    tensors = new OpTensors(0);
+    backend = CpuBackend.create(new CpuOptions(0, null));
     ModelConfig config = ModelConfig.read(model.resolve("config.json"));
-    parameters = new Parameters(tensors.backend(), "weights", ParameterLayout.of(config), dtype);
+    parameters = new Parameters(backend, "weights", ParameterLayout.of(config), dtype);
     pairs = new ArrayList<>();
     for (int i = 0; i + 2 < TEXTS; i += 3) {
       pairs.add(
@@ -105,7 +108,7 @@ public class FilesBenchmark {
   public void close() throws IOException {
     tokenizer.close();
     parameters.close();
-    tensors.close();
+    backend.close();
     delete(folder);
   }
 
@@ -139,7 +142,7 @@ public class FilesBenchmark {
   @Benchmark
   public void readWeights(Work work) {
     try (ModelDirectory directory = ModelDirectory.open(model)) {
-      WeightFiles.read(tensors.backend(), directory, parameters);
+      WeightFiles.read(backend, directory, parameters);
     }
     work.gigabytes += 1e-9 * Float.BYTES * parameters.layout().parameterCount();
   }
@@ -149,7 +152,7 @@ public class FilesBenchmark {
   public void writeWeights(Work work) throws IOException {
     Path output = folder.resolve("saved" + saves++);
     try (ModelDirectory directory = ModelDirectory.open(model)) {
-      WeightFiles.write(tensors.backend(), parameters, directory, output);
+      WeightFiles.write(backend, parameters, directory, output);
     }
     work.gigabytes += 1e-9 * dtype.sizeBytes() * parameters.layout().parameterCount();
     delete(output);

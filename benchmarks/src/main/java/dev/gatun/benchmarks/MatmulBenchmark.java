@@ -1,7 +1,11 @@
 package dev.gatun.benchmarks;
 
 import dev.gatun.backend.Accumulate;
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
 import dev.gatun.backend.Transpose;
+import dev.gatun.bench.OpTensors;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import java.util.Arrays;
@@ -48,6 +52,7 @@ public class MatmulBenchmark {
   @Param("0")
   private int threads;
 
+  private Backend backend;
   private OpTensors tensors;
   private double gigaFlops;
   private Tensor x;
@@ -64,7 +69,8 @@ public class MatmulBenchmark {
     long in = extents[1];
     long out = extents[2];
     gigaFlops = 2e-9 * rows * in * out;
-    tensors = new OpTensors(threads);
+    backend = CpuBackend.create(new CpuOptions(threads, null));
+    tensors = new OpTensors(backend);
     x = tensors.uniform("x", dtype, rows, in);
     weight = tensors.uniform("weight", dtype, out, in);
     y = tensors.uniform("y", dtype, rows, out);
@@ -76,26 +82,27 @@ public class MatmulBenchmark {
   @TearDown(Level.Trial)
   public void close() {
     tensors.close();
+    backend.close();
   }
 
   /** y = x weight'. */
   @Benchmark
   public void forward(Work work) {
-    tensors.backend().matmul(y, x, Transpose.NO, weight, Transpose.YES, null, Accumulate.OVERWRITE);
+    backend.matmul(y, x, Transpose.NO, weight, Transpose.YES, null, Accumulate.OVERWRITE);
     work.gigaFlops += gigaFlops;
   }
 
   /** dX = dY weight. */
   @Benchmark
   public void backwardInput(Work work) {
-    tensors.backend().matmul(dX, y, Transpose.NO, weight, Transpose.NO, null, Accumulate.OVERWRITE);
+    backend.matmul(dX, y, Transpose.NO, weight, Transpose.NO, null, Accumulate.OVERWRITE);
     work.gigaFlops += gigaFlops;
   }
 
   /** dWeight += dY' x, in f32. */
   @Benchmark
   public void backwardWeight(Work work) {
-    tensors.backend().matmul(dWeight, y, Transpose.YES, x, Transpose.NO, null, Accumulate.ADD);
+    backend.matmul(dWeight, y, Transpose.YES, x, Transpose.NO, null, Accumulate.ADD);
     work.gigaFlops += gigaFlops;
   }
 }

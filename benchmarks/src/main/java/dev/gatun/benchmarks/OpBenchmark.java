@@ -1,5 +1,13 @@
 package dev.gatun.benchmarks;
 
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.bench.OpCall;
+import dev.gatun.bench.OpPass;
+import dev.gatun.bench.OpSizes;
+import dev.gatun.bench.OpStep;
+import dev.gatun.bench.OpTensors;
 import dev.gatun.tensor.DType;
 import dev.gatun.train.ModelPreset;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -14,7 +22,7 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * Every pass of the kernel table, with the sizes that it has in a step of a model. {@code COPY} and
+ * Every op and matrix product, with the sizes that it has in a step of a model. {@code COPY} and
  * {@code COPY_MEMORY} are what the machine can do: gigabytes per second of a plain copy as large as
  * an activation, and of one that no cache holds.
  */
@@ -23,6 +31,8 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 1, time = 1)
 @Measurement(iterations = 5, time = 1)
 public class OpBenchmark {
+  private static final OpSizes SIZES = new OpSizes(4, 180, 130, 512);
+
   @Param private OpPass pass;
 
   @Param({"SMALL_15M", "SMOLLM2_135M"})
@@ -35,20 +45,23 @@ public class OpBenchmark {
   @Param("0")
   private int threads;
 
+  private Backend backend;
   private OpTensors tensors;
-  private OpPass.Call call;
+  private OpCall call;
 
   /** Allocates and fills. */
   @Setup(Level.Trial)
   public void open() {
-    tensors = new OpTensors(threads);
-    call = pass.prepare(new OpStep(tensors, model.config(), dtype));
+    backend = CpuBackend.create(new CpuOptions(threads, null));
+    tensors = new OpTensors(backend);
+    call = pass.prepare(new OpStep(tensors, model.config(), dtype, SIZES));
   }
 
   /** Releases. */
   @TearDown(Level.Trial)
   public void close() {
     tensors.close();
+    backend.close();
   }
 
   /** One call. */

@@ -12,6 +12,8 @@ import dev.gatun.train.ConfigException;
 import dev.gatun.train.LengthRange;
 import dev.gatun.train.LossType;
 import dev.gatun.train.ModelPreset;
+import dev.gatun.train.OpsBenchmark;
+import dev.gatun.train.OpsReport;
 import dev.gatun.train.Precision;
 import dev.gatun.train.StepBenchmark;
 import java.io.PrintStream;
@@ -24,7 +26,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code gatun bench}: measures whole training steps. */
+/** {@code gatun bench}: measures whole training steps, or their ops. */
 final class BenchCommand implements Command {
   /** What was asked for. */
   static final class Request {
@@ -45,6 +47,7 @@ final class BenchCommand implements Command {
     int rounds = 5;
     long seed = 42;
     boolean json;
+    boolean ops;
 
     BenchmarkConfig config() {
       return new BenchmarkConfig(
@@ -176,6 +179,11 @@ final class BenchCommand implements Command {
                   Flag::longInteger,
                   (request, value) -> request.seed = value),
               Flag.toggle(
+                  "ops",
+                  Flag.Group.RUN,
+                  "Measure every op and matrix product with the sizes of a step instead.",
+                  request -> request.ops = true),
+              Flag.toggle(
                   "json",
                   Flag.Group.RUN,
                   "Print one JSON object instead of the table.",
@@ -231,6 +239,19 @@ final class BenchCommand implements Command {
     BenchmarkConfig config = request.config();
     PrintStream out = console.out();
     Consumer<String> notes = request.json ? _ -> {} : out::println;
+    if (!request.json) {
+      out.println(work(config));
+    }
+    if (request.ops) {
+      ops(out, request, config, notes);
+    } else {
+      steps(out, request, config, notes);
+    }
+    return ExitCode.OK;
+  }
+
+  private static void steps(
+      PrintStream out, Request request, BenchmarkConfig config, Consumer<String> notes) {
     int[] number = {0};
     Consumer<BenchmarkRound> progress =
         request.json
@@ -243,16 +264,58 @@ final class BenchCommand implements Command {
                     config.rounds(),
                     Numbers.significant(round.pairsPerSecond(), 4),
                     Numbers.significant(round.seconds(), 4));
-    if (!request.json) {
-      out.println(work(config));
-    }
     BenchmarkReport report = StepBenchmark.run(config, notes, progress);
     if (request.json) {
       out.println(report.toJson());
     } else {
       table(out, report);
     }
-    return ExitCode.OK;
+  }
+
+  private static void ops(
+      PrintStream out, Request request, BenchmarkConfig config, Consumer<String> notes) {
+    if (request.json) {
+      out.println(OpsBenchmark.run(config, notes, _ -> {}).toJson());
+      return;
+    }
+    boolean[] begun = {false};
+    OpsReport report =
+        OpsBenchmark.run(
+            config,
+            notes,
+            op -> {
+              if (!begun[0]) {
+                out.printf(
+                    "%n%-30s %10s  %-20s %10s %8s %10s %8s%n",
+                    "", "ms", "lowest and highest", "GB/s", "of copy", "GFLOP/s", "of peak");
+                begun[0] = true;
+              }
+              row(out, op);
+            });
+    out.println();
+    value(out, "rows of an activation", String.format(Locale.ROOT, "%,d", report.tokens()));
+    value(out, "copy GB/s", Numbers.significant(1e-9 * report.copyBytesPerSecond(), 4));
+    value(out, "matmul GFLOP/s", Numbers.significant(1e-9 * report.peakFlopsPerSecond(), 4));
+    report.peakBytes().ifPresent(bytes -> value(out, "peak memory", Numbers.bytes(bytes)));
+  }
+
+  private static void row(PrintStream out, OpsReport.Op op) {
+    boolean computes = op.flops() > 0;
+    String line =
+        "%-30s %10s  %-20s %10s %8s %10s %8s"
+            .formatted(
+                op.name(),
+                milliseconds(op.seconds().median()),
+                milliseconds(op.seconds().lowest()) + " to " + milliseconds(op.seconds().highest()),
+                Numbers.significant(1e-9 * op.bytesPerSecond(), 4),
+                Numbers.significant(op.shareOfCopy(), 3),
+                computes ? Numbers.significant(1e-9 * op.flopsPerSecond(), 4) : "",
+                computes ? Numbers.significant(op.shareOfPeak(), 3) : "");
+    out.println(line.stripTrailing());
+  }
+
+  private static String milliseconds(double seconds) {
+    return Numbers.significant(1e3 * seconds, 4);
   }
 
   private static String work(BenchmarkConfig config) {

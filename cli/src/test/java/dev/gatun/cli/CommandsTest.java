@@ -243,6 +243,23 @@ class CommandsTest {
   }
 
   @Test
+  void benchMeasuresOps() {
+    Cli cli =
+        Cli.run(
+            "bench",
+            "--ops",
+            "--shape",
+            "llama:32,1,2,1,48,300",
+            "--device",
+            "cpu",
+            "--rounds",
+            "1");
+    assertEquals(ExitCode.OK, cli.exit(), cli.err());
+    assertTrue(cli.out().contains("\nattention_backward "), cli.out());
+    assertTrue(cli.out().contains("\nmatmul GFLOP/s "), cli.out());
+  }
+
+  @Test
   void benchRefusesABadShapeInOneLine() {
     Cli cli = Cli.run("bench", "--shape", "smolm2-135m");
     assertEquals(ExitCode.USAGE, cli.exit());

@@ -135,7 +135,7 @@ public record BenchmarkReport(
     return text.toString();
   }
 
-  private static void spread(JsonGenerator json, String name, Spread spread) throws IOException {
+  static void spread(JsonGenerator json, String name, Spread spread) throws IOException {
     json.writeObjectFieldStart(name);
     json.writeNumberField("median", spread.median());
     json.writeNumberField("lowest", spread.lowest());

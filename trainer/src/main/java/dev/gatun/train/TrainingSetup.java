@@ -1,5 +1,6 @@
 package dev.gatun.train;
 
+import dev.gatun.backend.AttentionImplementation;
 import dev.gatun.backend.AttentionRun;
 import dev.gatun.backend.Backend;
 import dev.gatun.backend.BackendMemory;
@@ -170,6 +171,19 @@ final class TrainingSetup implements AutoCloseable {
    */
   static String planAttention(
       Backend backend, RunConfig run, ModelConfig config, DType dtype, BatchShape shape) {
+    AttentionImplementation implementation = run.attnImplementation();
+    try {
+      return "attention: "
+          + backend.planAttention(implementation, attentionRun(config, dtype, shape));
+    } catch (CudnnUnsupportedException e) {
+      throw new ConfigException(
+          "attn_implementation",
+          "%s cannot be had: %s; choose auto or gatun".formatted(implementation, e.getMessage()));
+    }
+  }
+
+  /** The attention of packs of at most this shape. */
+  static AttentionRun attentionRun(ModelConfig config, DType dtype, BatchShape shape) {
     int heads = config.numHeads();
     int width = (heads + 2 * config.numKeyValueHeads()) * config.headDim();
     int window =
@@ -177,30 +191,20 @@ final class TrainingSetup implements AutoCloseable {
             .filter(keys -> keys > 0 && keys < shape.longestKeys())
             .min(Integer::compare)
             .orElse(0);
-    try {
-      return "attention: "
-          + backend.planAttention(
-              run.attnImplementation(),
-              new AttentionRun(
-                  dtype,
-                  heads,
-                  config.numKeyValueHeads(),
-                  config.headDim(),
-                  config.qkNorm() ? heads * config.headDim() : width,
-                  width,
-                  config.attentionScale(),
-                  config.attentionLogitSoftcap(),
-                  window,
-                  shape.segments(),
-                  shape.longestKeys(),
-                  shape.tokens(),
-                  shape.keyRows()));
-    } catch (CudnnUnsupportedException e) {
-      throw new ConfigException(
-          "attn_implementation",
-          "%s cannot be had: %s; choose auto or gatun"
-              .formatted(run.attnImplementation(), e.getMessage()));
-    }
+    return new AttentionRun(
+        dtype,
+        heads,
+        config.numKeyValueHeads(),
+        config.headDim(),
+        config.qkNorm() ? heads * config.headDim() : width,
+        width,
+        config.attentionScale(),
+        config.attentionLogitSoftcap(),
+        window,
+        shape.segments(),
+        shape.longestKeys(),
+        shape.tokens(),
+        shape.keyRows());
   }
 
   Backend backend() {

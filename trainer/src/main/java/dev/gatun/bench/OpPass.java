@@ -1,4 +1,4 @@
-package dev.gatun.benchmarks;
+package dev.gatun.bench;
 
 import dev.gatun.model.DeviceBatch;
 import dev.gatun.model.PackedBatch;
@@ -30,25 +30,44 @@ import dev.gatun.op.Swiglu;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.Function;
 
-/** The passes of the kernel table, and the copies that they are compared with. */
+/**
+ * Every matrix product of a step, every op of the kernel table, and the copies that they are
+ * compared with.
+ */
 public enum OpPass {
-  COPY(step -> step.copy(step.tokens * step.hidden)),
   COPY_MEMORY(step -> step.copy(OpStep.MEMORY_ELEMENTS)),
+  COPY(step -> step.copy(step.tokens * step.hidden)),
+  QKV(step -> step.qkv().forward()),
+  QKV_BACKWARD_INPUT(step -> step.qkv().backwardInput()),
+  QKV_BACKWARD_WEIGHT(step -> step.qkv().backwardWeight()),
+  ATTENTION_OUT(step -> step.attentionOut().forward()),
+  ATTENTION_OUT_BACKWARD_INPUT(step -> step.attentionOut().backwardInput()),
+  ATTENTION_OUT_BACKWARD_WEIGHT(step -> step.attentionOut().backwardWeight()),
+  UP(step -> step.up().forward()),
+  UP_BACKWARD_INPUT(step -> step.up().backwardInput()),
+  UP_BACKWARD_WEIGHT(step -> step.up().backwardWeight()),
+  DOWN(step -> step.down().forward()),
+  DOWN_BACKWARD_INPUT(step -> step.down().backwardInput()),
+  DOWN_BACKWARD_WEIGHT(step -> step.down().backwardWeight()),
+  HEAD(step -> step.head().forward()),
+  HEAD_BACKWARD_INPUT(step -> step.head().backwardInput()),
+  HEAD_BACKWARD_WEIGHT(step -> step.head().backwardWeight()),
   CAST(
       step -> {
         DType other = step.dtype == DType.F32 ? DType.BF16 : DType.F32;
         Tensor x = step.activation("x");
         Tensor y = step.zeros("y", other, step.tokens, step.hidden);
-        return new Call(() -> step.backend.cast(y, x), x.sizeBytes() + y.sizeBytes(), 0);
+        return new OpCall(() -> step.backend.cast(y, x), x.sizeBytes() + y.sizeBytes(), 0);
       }),
   EMBEDDING_FORWARD(
       step -> {
         Tensor table = step.random("table", step.config.vocabSize(), step.hidden);
         Tensor y = step.activation("y");
         DeviceBatch batch = step.batch;
-        return new Call(
+        return new OpCall(
             () ->
                 Embedding.forward(
                     step.backend, y, table, null, batch.tokenIds(), batch.positions(), 1),
@@ -60,7 +79,7 @@ public enum OpPass {
         Tensor dTable = step.zeros("dTable", DType.F32, step.config.vocabSize(), step.hidden);
         Tensor dY = step.activation("dY");
         DeviceBatch batch = step.batch;
-        return new Call(
+        return new OpCall(
             () ->
                 Embedding.backward(
                     step.backend, dTable, null, dY, batch.tokenIds(), batch.positions(), 1),
@@ -75,7 +94,7 @@ public enum OpPass {
         Tensor y = step.activation("y");
         Tensor rstd = step.zeros("rstd", DType.F32, step.tokens);
         Tensor weight = step.random("weight", step.hidden);
-        return new Call(
+        return new OpCall(
             () -> RmsNorm.forward(step.backend, y, sum, rstd, x, delta, weight, OpStep.EPSILON, 0),
             4 * x.sizeBytes(),
             0);
@@ -89,7 +108,7 @@ public enum OpPass {
         Tensor rstd = step.random("rstd", DType.F32, step.tokens);
         Tensor weight = step.random("weight", step.hidden);
         Tensor dWeight = step.zeros("dWeight", DType.F32, step.hidden);
-        return new Call(
+        return new OpCall(
             () -> RmsNorm.backward(step.backend, dX, dWeight, dY, x, weight, rstd, dResidual, 0),
             4 * x.sizeBytes(),
             0);
@@ -104,7 +123,7 @@ public enum OpPass {
         Tensor rstd = step.zeros("rstd", DType.F32, step.tokens);
         Tensor weight = step.random("weight", step.hidden);
         Tensor bias = step.random("bias", step.hidden);
-        return new Call(
+        return new OpCall(
             () ->
                 LayerNorm.forward(
                     step.backend, y, sum, mean, rstd, x, delta, weight, bias, OpStep.EPSILON),
@@ -122,7 +141,7 @@ public enum OpPass {
         Tensor weight = step.random("weight", step.hidden);
         Tensor dWeight = step.zeros("dWeight", DType.F32, step.hidden);
         Tensor dBias = step.zeros("dBias", DType.F32, step.hidden);
-        return new Call(
+        return new OpCall(
             () ->
                 LayerNorm.backward(
                     step.backend, dX, dWeight, dBias, dY, x, weight, mean, rstd, dResidual),
@@ -133,13 +152,13 @@ public enum OpPass {
       step -> {
         Tensor dY = step.activation("dY");
         Tensor dBias = step.zeros("dBias", DType.F32, step.hidden);
-        return new Call(() -> Linear.backwardBias(step.backend, dBias, dY), dY.sizeBytes(), 0);
+        return new OpCall(() -> Linear.backwardBias(step.backend, dBias, dY), dY.sizeBytes(), 0);
       }),
   ROPE_FORWARD(
       step -> {
         OpStep.Heads heads = step.heads();
         DeviceBatch batch = step.batch;
-        return new Call(
+        return new OpCall(
             () ->
                 Rope.forward(
                     step.backend,
@@ -161,7 +180,7 @@ public enum OpPass {
       step -> {
         OpStep.Heads heads = step.heads();
         DeviceBatch batch = step.batch;
-        return new Call(
+        return new OpCall(
             () ->
                 Rope.backward(
                     step.backend,
@@ -182,7 +201,7 @@ public enum OpPass {
   ATTENTION_FORWARD(
       step -> {
         OpStep.Heads heads = step.heads();
-        return new Call(
+        return new OpCall(
             () -> heads.attend(),
             2 * heads.q.sizeBytes() + heads.keys.sizeBytes() + heads.values.sizeBytes(),
             step.attentionFlops());
@@ -192,10 +211,10 @@ public enum OpPass {
         OpStep.Heads heads = step.heads();
         heads.attend();
         Tensor dOut = step.random("dOut", step.tokens, heads.out.dim(1));
-        Tensor dQ = step.random("dQ", heads.q.shape());
+        Tensor dQ = heads.dQuery();
         Tensor dK = step.random("dK", heads.keys.shape());
         Tensor dV = step.random("dV", heads.values.shape());
-        return new Call(
+        return new OpCall(
             () ->
                 Attention.backward(
                     step.backend,
@@ -217,7 +236,7 @@ public enum OpPass {
       step -> {
         Tensor gateUp = step.random("gateUp", step.tokens, 2L * step.width);
         Tensor y = step.random("y", step.tokens, step.width);
-        return new Call(
+        return new OpCall(
             () -> Swiglu.forward(step.backend, y, gateUp, Activation.SILU), 3 * y.sizeBytes(), 0);
       }),
   SWIGLU_BACKWARD(
@@ -225,7 +244,7 @@ public enum OpPass {
         Tensor gateUp = step.random("gateUp", step.tokens, 2L * step.width);
         Tensor dGateUp = step.random("dGateUp", step.tokens, 2L * step.width);
         Tensor dY = step.random("dY", step.tokens, step.width);
-        return new Call(
+        return new OpCall(
             () -> Swiglu.backward(step.backend, dGateUp, null, dY, gateUp, Activation.SILU),
             5 * dY.sizeBytes(),
             0);
@@ -234,34 +253,34 @@ public enum OpPass {
       step -> {
         Tensor x = step.random("x", step.tokens, step.width);
         Tensor y = step.random("y", step.tokens, step.width);
-        return new Call(() -> Gelu.forward(step.backend, y, x), 2 * x.sizeBytes(), 0);
+        return new OpCall(() -> Gelu.forward(step.backend, y, x), 2 * x.sizeBytes(), 0);
       }),
   GELU_BACKWARD(
       step -> {
         Tensor x = step.random("x", step.tokens, step.width);
         Tensor dX = step.random("dX", step.tokens, step.width);
         Tensor dY = step.random("dY", step.tokens, step.width);
-        return new Call(() -> Gelu.backward(step.backend, dX, null, dY, x), 3 * x.sizeBytes(), 0);
+        return new OpCall(() -> Gelu.backward(step.backend, dX, null, dY, x), 3 * x.sizeBytes(), 0);
       }),
   RESIDUAL(
       step -> {
         Tensor x = step.activation("x");
         Tensor delta = step.activation("delta");
         Tensor y = step.activation("y");
-        return new Call(() -> Residual.forward(step.backend, y, x, delta), 3 * x.sizeBytes(), 0);
+        return new OpCall(() -> Residual.forward(step.backend, y, x, delta), 3 * x.sizeBytes(), 0);
       }),
   GATHER_FORWARD(
       step -> {
         Tensor x = step.activation("x");
         Tensor y = step.random("y", step.rows, step.hidden);
-        return new Call(
+        return new OpCall(
             () -> Gather.forward(step.backend, y, x, step.batch.rows()), 2 * y.sizeBytes(), 0);
       }),
   GATHER_BACKWARD(
       step -> {
         Tensor dX = step.activation("dX");
         Tensor dY = step.random("dY", step.rows, step.hidden);
-        return new Call(
+        return new OpCall(
             () -> Gather.backward(step.backend, dX, dY, step.batch.rows()),
             dX.sizeBytes() + dY.sizeBytes(),
             0);
@@ -269,7 +288,7 @@ public enum OpPass {
   LOGPROB_FORWARD(
       step -> {
         OpStep.Logits logits = step.logits();
-        return new Call(() -> logits.score(), logits.logits.sizeBytes(), 0);
+        return new OpCall(() -> logits.score(), logits.logits.sizeBytes(), 0);
       }),
   LOGPROB_BACKWARD(
       step -> {
@@ -277,7 +296,7 @@ public enum OpPass {
         logits.score();
         Tensor dLogits = step.zeros("dLogits", step.dtype, logits.logits.shape());
         Tensor dLogProb = step.random("dLogProb", DType.F32, logits.lse.dim(0));
-        return new Call(
+        return new OpCall(
             () ->
                 LogProb.backward(
                     step.backend,
@@ -315,7 +334,7 @@ public enum OpPass {
                 1,
                 false,
                 false);
-        return new Call(
+        return new OpCall(
             () ->
                 Preference.forward(
                     step.backend,
@@ -336,7 +355,7 @@ public enum OpPass {
   GRADNORM(
       step -> {
         OpStep.Weights w = step.weights();
-        return new Call(
+        return new OpCall(
             () -> GradNorm.forward(step.backend, w.normAndScale, w.gradient, 1),
             w.gradient.sizeBytes(),
             0);
@@ -346,7 +365,7 @@ public enum OpPass {
         OpStep.Weights w = step.weights();
         Tensor first = step.zeros("firstMoment", DType.F32, w.count);
         Tensor second = step.zeros("secondMoment", DType.F32, w.count);
-        return new Call(
+        return new OpCall(
             () ->
                 AdamW.step(
                     step.backend,
@@ -368,7 +387,7 @@ public enum OpPass {
         Tensor second = step.zeros("secondMoment", DType.U8, w.count);
         Tensor firstScale = step.zeros("firstScale", DType.F32, AdamW8bit.scales(w.count));
         Tensor secondScale = step.zeros("secondScale", DType.F32, AdamW8bit.scales(w.count));
-        return new Call(
+        return new OpCall(
             () ->
                 AdamW8bit.step(
                     step.backend,
@@ -391,7 +410,7 @@ public enum OpPass {
       step -> {
         OpStep.Weights w = step.weights();
         SgdStep numbers = new SgdStep(1e-6, 0, 0, false);
-        return new Call(
+        return new OpCall(
             () ->
                 Sgd.step(
                     step.backend,
@@ -410,7 +429,7 @@ public enum OpPass {
         OpStep.Weights w = step.weights();
         Tensor square = step.zeros("squareAverage", DType.F32, w.count);
         RmsPropStep numbers = new RmsPropStep(1e-6, 0.99, 1e-8, 0, 0);
-        return new Call(
+        return new OpCall(
             () ->
                 RmsProp.step(
                     step.backend,
@@ -429,13 +448,13 @@ public enum OpPass {
       step -> {
         OpStep.Weights w = step.weights();
         Tensor other = step.random("other", w.count);
-        return new Call(
+        return new OpCall(
             () -> Mix.apply(step.backend, other, w.weight, 0.5), 3 * other.sizeBytes(), 0);
       }),
   MASTER_SPLIT(
       step -> {
         OpStep.Weights w = step.weights();
-        return new Call(
+        return new OpCall(
             () -> Master.split(step.backend, w.weight, w.remainder, w.gradient),
             w.masterBytes() + w.gradient.sizeBytes(),
             0);
@@ -443,23 +462,26 @@ public enum OpPass {
   MASTER_JOIN(
       step -> {
         OpStep.Weights w = step.weights();
-        return new Call(
+        return new OpCall(
             () -> Master.join(step.backend, w.gradient, w.weight, w.remainder),
             w.masterBytes() + w.gradient.sizeBytes(),
             0);
       });
 
-  /** One call of a pass, and its work. */
-  record Call(Runnable run, double bytes, double flops) {}
+  private final Function<OpStep, OpCall> preparation;
 
-  private final Function<OpStep, Call> preparation;
-
-  OpPass(Function<OpStep, Call> preparation) {
+  OpPass(Function<OpStep, OpCall> preparation) {
     this.preparation = preparation;
   }
 
-  /** Allocates and fills what the pass reads and writes. */
-  Call prepare(OpStep step) {
+  /** Allocates and fills what the pass reads and writes; the tensors are the step's. */
+  public OpCall prepare(OpStep step) {
     return preparation.apply(step);
+  }
+
+  /** The name as it is printed. */
+  @Override
+  public String toString() {
+    return name().toLowerCase(Locale.ROOT);
   }
 }

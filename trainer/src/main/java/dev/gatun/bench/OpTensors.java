@@ -1,8 +1,6 @@
-package dev.gatun.benchmarks;
+package dev.gatun.bench;
 
 import dev.gatun.backend.Backend;
-import dev.gatun.backend.CpuBackend;
-import dev.gatun.backend.CpuOptions;
 import dev.gatun.memory.Buffer;
 import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Tensor;
@@ -10,18 +8,20 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 
-/**
- * A backend and the tensors of one benchmark, filled with numbers that are the same in each run.
- */
-final class OpTensors implements AutoCloseable {
+/** The tensors of one benchmark, filled with numbers that are the same in each run. */
+public final class OpTensors implements AutoCloseable {
   private static final long SEED = 42;
+
+  /** Random numbers that the host makes at a time; larger tensors repeat them. */
+  private static final int BLOCK = 1 << 20;
 
   private final Backend backend;
   private final List<Buffer> buffers = new ArrayList<>();
   private final SplittableRandom random = new SplittableRandom(SEED);
 
-  OpTensors(int threads) {
-    backend = CpuBackend.create(new CpuOptions(threads, null));
+  /** Of memory of {@code backend}, which stays the caller's. */
+  public OpTensors(Backend backend) {
+    this.backend = backend;
   }
 
   Backend backend() {
@@ -29,7 +29,7 @@ final class OpTensors implements AutoCloseable {
   }
 
   /** A tensor of zeros. */
-  Tensor zeros(String name, DType dtype, long... shape) {
+  public Tensor zeros(String name, DType dtype, long... shape) {
     long count = 1;
     for (long extent : shape) {
       count = Math.multiplyExact(count, extent);
@@ -46,19 +46,24 @@ final class OpTensors implements AutoCloseable {
   }
 
   /** A tensor of numbers from -1 to 1. */
-  Tensor uniform(String name, DType dtype, long... shape) {
-    Tensor wide = zeros(name, DType.F32, shape);
-    float[] values = new float[Math.toIntExact(wide.elementCount())];
-    for (int i = 0; i < values.length; i++) {
+  public Tensor uniform(String name, DType dtype, long... shape) {
+    Tensor tensor = zeros(name, dtype, shape);
+    long count = tensor.elementCount();
+    int block = Math.toIntExact(Math.min(count, BLOCK));
+    float[] values = new float[block];
+    for (int i = 0; i < block; i++) {
       values[i] = (float) random.nextDouble(-1, 1);
     }
-    backend.upload(wide, values);
-    if (dtype == DType.F32) {
-      return wide;
+    try (Buffer memory = backend.allocate(name, (long) Float.BYTES * block)) {
+      Tensor wide = new Tensor(name, DType.F32, new long[] {block}, memory, 0);
+      backend.upload(wide, values);
+      for (long begin = 0; begin < count; begin += block) {
+        long part = Math.min(block, count - begin);
+        backend.cast(tensor.view(name, begin, part), wide.view(name, 0, part));
+      }
+      backend.synchronize();
     }
-    Tensor narrow = zeros(name, dtype, shape);
-    backend.cast(narrow, wide);
-    return narrow;
+    return tensor;
   }
 
   Tensor integers(String name, int... values) {
@@ -67,9 +72,10 @@ final class OpTensors implements AutoCloseable {
     return tensor;
   }
 
+  /** Frees the tensors. */
   @Override
   public void close() {
+    backend.synchronize();
     buffers.forEach(Buffer::close);
-    backend.close();
   }
 }

@@ -1,6 +1,8 @@
-package dev.gatun.benchmarks;
+package dev.gatun.bench;
 
+import dev.gatun.backend.Accumulate;
 import dev.gatun.backend.Backend;
+import dev.gatun.backend.Transpose;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.DeviceBatch;
@@ -19,15 +21,8 @@ import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The sizes of a training step of a model, and tensors of these sizes: {@value #PAIRS} pairs of a
- * prompt of {@value #PROMPT} tokens and two answers of {@value #ANSWER}.
- */
-final class OpStep {
-  static final int PAIRS = 4;
-  static final int PROMPT = 180;
-  static final int ANSWER = 130;
-
+/** The sizes of a training step of a model, and tensors of these sizes. */
+public final class OpStep {
   /** Elements of a tensor that no cache holds. */
   static final long MEMORY_ELEMENTS = 1L << 26;
 
@@ -37,7 +32,6 @@ final class OpStep {
   static final AdamWStep ADAMW = new AdamWStep(1e-6, 0.9, 0.999, 1e-8, 0, 0.1, 0.001, 0);
 
   private static final long WEIGHTS = 1L << 24;
-  private static final int LOGIT_ROWS = 512;
   private static final long SEED = 7;
 
   final OpTensors tensors;
@@ -45,26 +39,34 @@ final class OpStep {
   final ModelConfig config;
   final DType dtype;
   final DeviceBatch batch;
+  private final OpSizes sizes;
+  private final BatchShape shape;
+  private final long logitRows;
   final long tokens;
   final long rows;
   final long hidden;
   final long width;
 
-  OpStep(OpTensors tensors, ModelConfig config, DType dtype) {
+  /** A step whose tensors are made in {@code tensors}, and released with them. */
+  public OpStep(OpTensors tensors, ModelConfig config, DType dtype, OpSizes sizes) {
     this.tensors = tensors;
     this.backend = tensors.backend();
     this.config = config;
     this.dtype = dtype;
+    this.sizes = sizes;
     SplittableRandom random = new SplittableRandom(SEED);
     PackedBatch packed =
         PackedBatch.of(
-            IntStream.range(0, PAIRS)
+            IntStream.range(0, sizes.pairs())
                 .mapToObj(
                     _ ->
                         new PackedBatch.Sequence(
-                            ids(random, PROMPT), List.of(ids(random, ANSWER), ids(random, ANSWER))))
+                            ids(random, sizes.promptTokens()),
+                            List.of(
+                                ids(random, sizes.answerTokens()),
+                                ids(random, sizes.answerTokens()))))
                 .toList());
-    BatchShape shape = BatchShape.of(packed, LOGIT_ROWS);
+    shape = BatchShape.of(packed, sizes.logitRows());
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
     batch =
@@ -72,10 +74,16 @@ final class OpStep {
             backend, new Slab(tensors.buffer("batch", planner.highWaterBytes())), packed);
     tokens = packed.numTokens();
     rows = packed.numRows();
+    logitRows = Math.min(rows, sizes.logitRows());
     hidden = config.hiddenSize();
     width = config.intermediateSize();
     backend.reserveWorkspace(
         shape.keyRows(), Math.max(config.vocabSize(), 2 * config.intermediateSize()));
+  }
+
+  /** The largest that the pack of this step needs. */
+  public BatchShape shape() {
+    return shape;
   }
 
   private int[] ids(SplittableRandom random, int length) {
@@ -100,10 +108,10 @@ final class OpStep {
   }
 
   /** y = x of so many elements, with all threads. */
-  OpPass.Call copy(long elements) {
+  OpCall copy(long elements) {
     Tensor x = zeros("x", dtype, elements);
     Tensor y = zeros("y", dtype, elements);
-    return new OpPass.Call(() -> backend.cast(y, x), 2.0 * x.sizeBytes(), 0);
+    return new OpCall(() -> backend.cast(y, x), 2.0 * x.sizeBytes(), 0);
   }
 
   AttentionOptions attention() {
@@ -119,6 +127,34 @@ final class OpStep {
     return new Heads();
   }
 
+  /** Queries, keys and values of all heads in one product. */
+  Linear qkv() {
+    return new Linear(tokens, hidden, qkvWidth(), dtype);
+  }
+
+  Linear attentionOut() {
+    return new Linear(tokens, (long) config.numHeads() * config.headDim(), hidden, dtype);
+  }
+
+  /** Gate and up in one product, where the model has a gate. */
+  Linear up() {
+    return new Linear(
+        tokens, hidden, config.family() == ModelConfig.Family.GPT2 ? width : 2 * width, dtype);
+  }
+
+  Linear down() {
+    return new Linear(tokens, width, hidden, dtype);
+  }
+
+  /** Logits of as many predictions as are made at a time; they are f32 always. */
+  Linear head() {
+    return new Linear(logitRows, hidden, config.vocabSize(), DType.F32);
+  }
+
+  private long qkvWidth() {
+    return (config.numHeads() + 2L * config.numKeyValueHeads()) * config.headDim();
+  }
+
   Logits logits() {
     return new Logits();
   }
@@ -129,7 +165,11 @@ final class OpStep {
 
   /** Queries, keys and values before rope and as attention reads them. */
   final class Heads {
-    final Tensor q = random("q", tokens, config.numHeads(), config.headDim());
+    final Tensor q =
+        config.qkNorm()
+            ? alone("q")
+            : random("qkv", tokens, qkvWidth())
+                .columns("q", 0, config.numHeads(), config.headDim());
     final Tensor k = random("k", tokens, config.numKeyValueHeads(), config.headDim());
     final Tensor v = random("v", tokens, config.numKeyValueHeads(), config.headDim());
     final Tensor keys = keyRows("keys");
@@ -140,11 +180,21 @@ final class OpStep {
     final Tensor sin;
 
     Heads() {
-      RopeTable table = RopeTable.of(config, PROMPT + ANSWER);
+      RopeTable table = RopeTable.of(config, sizes.promptTokens() + sizes.answerTokens());
       cos = zeros("cos", DType.F32, table.positions(), table.pairs());
       sin = zeros("sin", DType.F32, table.positions(), table.pairs());
       backend.upload(cos, table.cos());
       backend.upload(sin, table.sin());
+    }
+
+    private Tensor alone(String name) {
+      return random(name, tokens, config.numHeads(), config.headDim());
+    }
+
+    /** Where the gradient of the queries goes: columns of that of the product. */
+    Tensor dQuery() {
+      return random("dQkv", tokens, qkvWidth())
+          .columns("dQ", 0, config.numHeads(), config.headDim());
     }
 
     private Tensor keyRows(String name) {
@@ -156,19 +206,73 @@ final class OpStep {
     }
   }
 
+  /** x [rows, in], weight [out, in], y = x weight'; y and its gradient of their own type. */
+  final class Linear {
+    private final Tensor x;
+    private final Tensor weight;
+    private final long out;
+    private final DType type;
+
+    Linear(long rows, long in, long out, DType type) {
+      x = random("x", rows, in);
+      weight = random("weight", out, in);
+      this.out = out;
+      this.type = type;
+    }
+
+    OpCall forward() {
+      Tensor y = zeros("y", type, x.dim(0), out);
+      return call(
+          y,
+          () ->
+              backend.matmul(
+                  y, x, Transpose.NO, weight, Transpose.YES, null, Accumulate.OVERWRITE));
+    }
+
+    OpCall backwardInput() {
+      Tensor dY = random("dY", x.dim(0), out);
+      Tensor dX = zeros("dX", dtype, x.shape());
+      return call(
+          dY,
+          () ->
+              backend.matmul(
+                  dX, dY, Transpose.NO, weight, Transpose.NO, null, Accumulate.OVERWRITE));
+    }
+
+    /** Adds to a f32 gradient. */
+    OpCall backwardWeight() {
+      Tensor dY = random("dY", x.dim(0), out);
+      Tensor dWeight = zeros("dWeight", DType.F32, weight.shape());
+      double flops = 2.0 * x.dim(0) * x.dim(1) * out;
+      return new OpCall(
+          () -> backend.matmul(dWeight, dY, Transpose.YES, x, Transpose.NO, null, Accumulate.ADD),
+          x.sizeBytes() + dY.sizeBytes() + 2.0 * dWeight.sizeBytes(),
+          flops);
+    }
+
+    private OpCall call(Tensor y, Runnable run) {
+      return new OpCall(
+          run, x.sizeBytes() + weight.sizeBytes() + y.sizeBytes(), 2.0 * x.dim(0) * x.dim(1) * out);
+    }
+  }
+
   /** A chunk of logits and what they are scored with: one prediction a row. */
   final class Logits {
-    final Tensor logits = random("logits", DType.F32, LOGIT_ROWS, config.vocabSize());
-    final Tensor lse = zeros("lse", DType.F32, LOGIT_ROWS);
+    final Tensor logits = random("logits", DType.F32, logitRows, config.vocabSize());
+    final Tensor lse = zeros("lse", DType.F32, logitRows);
     final Tensor predictionBegin =
-        tensors.integers("predictionBegin", IntStream.rangeClosed(0, LOGIT_ROWS).toArray());
+        tensors.integers(
+            "predictionBegin", IntStream.rangeClosed(0, Math.toIntExact(logitRows)).toArray());
     final Tensor targets =
         tensors.integers(
-            "targets", IntStream.range(0, LOGIT_ROWS).map(i -> i % config.vocabSize()).toArray());
-    private final Tensor entropy = zeros("entropy", DType.F32, LOGIT_ROWS);
-    private final Tensor mean = zeros("mean", DType.F32, LOGIT_ROWS);
-    private final Tensor argmax = zeros("argmax", DType.I32, LOGIT_ROWS);
-    private final Tensor logProb = zeros("logProb", DType.F32, LOGIT_ROWS);
+            "targets",
+            IntStream.range(0, Math.toIntExact(logitRows))
+                .map(i -> i % config.vocabSize())
+                .toArray());
+    private final Tensor entropy = zeros("entropy", DType.F32, logitRows);
+    private final Tensor mean = zeros("mean", DType.F32, logitRows);
+    private final Tensor argmax = zeros("argmax", DType.I32, logitRows);
+    private final Tensor logProb = zeros("logProb", DType.F32, logitRows);
 
     void score() {
       LogProb.forward(

@@ -28,6 +28,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * </pre>
  *
  * and hf, the file formats, beside them, which knows memory and tensor alone; store knows hf and
+ * memory. library, which hf, store and backend ask for native libraries of others' jars, knows
  * memory. selftest, which nobody here imports, is above all; the references in double,
  * op.reference, are for it alone.
  */
@@ -39,9 +40,10 @@ final class ArchitectureTest {
       Map.ofEntries(
           Map.entry("memory", List.of()),
           Map.entry("tensor", List.of("memory")),
-          Map.entry("hf", List.of("tensor", "memory")),
-          Map.entry("store", List.of("hf", "memory")),
-          Map.entry("backend", List.of("bindings", "tensor", "memory")),
+          Map.entry("library", List.of("memory")),
+          Map.entry("hf", List.of("library", "tensor", "memory")),
+          Map.entry("store", List.of("hf", "library", "memory")),
+          Map.entry("backend", List.of("bindings", "library", "tensor", "memory")),
           Map.entry("op", List.of("backend", "tensor", "memory")),
           Map.entry("model", List.of("hf", "op", "backend", "tensor", "memory")),
           Map.entry("preference", aboveModel()),
@@ -108,11 +110,14 @@ final class ArchitectureTest {
     SlicesRuleDefinition.slices().matching(ROOT + "(*)..").should().beFreeOfCycles().check(CLASSES);
   }
 
-  /** LMDB and xxHash take addresses: one class each answers for what is done with them. */
+  /** LMDB, xxHash and hwloc take addresses: one class each answers for what is done with them. */
   @Test
   void lwjglIsCalledInOnePlaceEach() {
     Map<String, String> callers =
-        Map.of("org.lwjgl.util.lmdb..", "store.Lmdb", "org.lwjgl.util.xxhash..", "hf.Xxh3");
+        Map.of(
+            "org.lwjgl.util.lmdb..", "store.Lmdb",
+            "org.lwjgl.util.xxhash..", "hf.Xxh3",
+            "org.lwjgl.util.hwloc..", "backend.Hwloc");
     callers.forEach(
         (library, caller) ->
             noClasses()

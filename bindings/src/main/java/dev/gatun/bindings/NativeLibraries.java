@@ -25,7 +25,12 @@ public final class NativeLibraries {
 
   private static final String BUILD_FOLDER = "build/native/lib";
 
+  /** Variables by which a user says which cores OpenMP's threads run on. */
+  private static final List<String> PLACES =
+      List.of("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY");
+
   private static @Nullable Path cpuLibrary;
+  private static boolean bindsThreads;
 
   private NativeLibraries() {}
 
@@ -46,6 +51,22 @@ public final class NativeLibraries {
       cpuLibrary = load(System.mapLibraryName("gatun_cpu"), folders);
     }
     return cpuLibrary;
+  }
+
+  /**
+   * Has OpenMP bind its threads to cores, spread over the machine, when {@link #loadCpu} loads it.
+   * The thread that loads it is bound with them.
+   *
+   * @return whether it does: not where the user's environment says how threads are bound, nor where
+   *     it has been loaded before without
+   */
+  public static synchronized boolean bindThreads() {
+    if (cpuLibrary == null && PLACES.stream().allMatch(name -> System.getenv(name) == null)) {
+      ProcessEnvironment.setDefault("OMP_PROC_BIND", "spread");
+      ProcessEnvironment.setDefault("OMP_PLACES", "cores");
+      bindsThreads = true;
+    }
+    return bindsThreads;
   }
 
   /** Tries {@code fileName} in each folder, in order. */

@@ -1,9 +1,9 @@
 package dev.gatun.cli;
 
-import dev.gatun.backend.Backend;
 import dev.gatun.backend.BackendUnavailableException;
 import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.CpuTopology;
 import dev.gatun.backend.CudaBackend;
 import dev.gatun.backend.CudaDevice;
 import dev.gatun.hf.Tokenizer;
@@ -15,7 +15,6 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -25,7 +24,6 @@ import picocli.CommandLine.ParseResult;
 final class DoctorCommand implements Command {
   private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
   private static final Path MEMORY_INFO = Path.of("/proc/meminfo");
-  private static final Path CACHES = Path.of("/sys/devices/system/cpu/cpu0/cache");
   private static final Path NVIDIA_DRIVER = Path.of("/proc/driver/nvidia/version");
 
   /** Flags of {@code /proc/cpuinfo} that decide which kernels are used. */
@@ -66,7 +64,7 @@ final class DoctorCommand implements Command {
     row(
         out,
         "cpu",
-        "%s, %d cores for this process"
+        "%s, time of %d hardware threads for this process"
             .formatted(
                 cpu.getOrDefault("model name", "model not known"), runtime.availableProcessors()));
     List<String> features =
@@ -75,7 +73,9 @@ final class DoctorCommand implements Command {
         out,
         "instructions",
         String.join(" ", CPU_FLAGS.stream().filter(features::contains).toList()));
-    row(out, "caches", caches());
+    CpuTopology topology = CpuTopology.ofThisProcess();
+    row(out, "topology", counts(topology));
+    row(out, "caches", caches(topology));
     Map<String, String> memory = fields(MEMORY_INFO);
     row(
         out,
@@ -92,7 +92,8 @@ final class DoctorCommand implements Command {
       row(out, "output", freeSpace(Flag.path("output_dir", outputDir)));
     }
     gpu(out, cudaHome == null ? null : Flag.path("cuda_home", cudaHome));
-    try (Backend backend = CpuBackend.create(CpuOptions.DEFAULT)) {
+    try (CpuBackend backend = CpuBackend.create(CpuOptions.DEFAULT)) {
+      row(out, "memory pages", backend.memoryPlacement());
       row(out, "backend", backend.description());
     } catch (BackendUnavailableException e) {
       row(out, "backend", "cpu: not available");
@@ -129,28 +130,33 @@ final class DoctorCommand implements Command {
         : Numbers.bytes(Long.parseLong(text.replace("kB", "").strip()) * 1024);
   }
 
-  private static String caches() throws IOException {
-    if (!Files.isDirectory(CACHES)) {
-      return "not known";
-    }
-    StringBuilder text = new StringBuilder();
-    try (Stream<Path> indexes = Files.list(CACHES)) {
-      for (Path index :
-          indexes
-              .filter(path -> path.getFileName().toString().startsWith("index"))
-              .sorted()
-              .toList()) {
-        String type = Files.readString(index.resolve("type")).strip();
-        if (!type.equals("Instruction")) {
-          text.append(text.isEmpty() ? "" : ", ")
-              .append("L")
-              .append(Files.readString(index.resolve("level")).strip())
-              .append(' ')
-              .append(Files.readString(index.resolve("size")).strip());
-        }
-      }
-    }
-    return text.toString();
+  /** {@code 2 packages, 2 NUMA nodes, 32 cores, 64 hardware threads}. */
+  static String counts(CpuTopology topology) {
+    return String.join(
+        ", ",
+        count(topology.packages(), "package"),
+        count(topology.numaNodes().size(), "NUMA node"),
+        count(topology.cores(), "core"),
+        count(topology.hardwareThreads(), "hardware thread"));
+  }
+
+  private static String count(int count, String noun) {
+    return count + " " + noun + (count == 1 ? "" : "s");
+  }
+
+  /** {@code L1 32 x 32 KiB, L2 32 x 1 MiB, L3 4 x 32 MiB}. */
+  static String caches(CpuTopology topology) {
+    return topology.caches().isEmpty()
+        ? "not known"
+        : String.join(
+            ", ",
+            topology.caches().stream()
+                .map(
+                    cache ->
+                        "L%d %d x %s"
+                            .formatted(
+                                cache.level(), cache.count(), Numbers.bytes(cache.sizeBytes())))
+                .toList());
   }
 
   private static String freeSpace(Path folder) throws IOException {

@@ -12,6 +12,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
@@ -24,35 +25,74 @@ public final class CpuBackend implements Backend {
 
   private final String isa;
   private final int threads;
+  private final CpuTopology topology;
+  private final boolean bound;
+  private final NumaMemory numaMemory;
   private final Kernels kernels;
   private final AttentionProvider attention;
   private final Workspace workspace = new Workspace("workspace", Buffer::allocate);
   private @Nullable RangeClock clock;
 
-  private CpuBackend(String isa, int threads, MemorySegment table) {
+  private CpuBackend(
+      String isa,
+      int threads,
+      CpuTopology topology,
+      boolean bound,
+      NumaMemory numaMemory,
+      MemorySegment table) {
     this.isa = isa;
     this.threads = threads;
+    this.topology = topology;
+    this.bound = bound;
+    this.numaMemory = numaMemory;
     this.kernels = new Kernels(table, workspace, MemorySegment.NULL, () -> "");
     this.attention = new KernelAttention(kernels, KernelAttention.LaunchSize.EXACT);
   }
 
   /**
-   * Loads the libraries and sets the number of threads.
+   * Loads the libraries and sets the number of threads. Where that makes threads bound to cores,
+   * the calling thread is not: threads that it starts would inherit its one core.
    *
    * @throws BackendUnavailableException if a library is missing, or this machine or build lacks the
    *     instruction set
+   * @throws dev.gatun.library.LwjglLibraryException if hwloc cannot be loaded
    */
   public static CpuBackend create(CpuOptions options) {
+    Hwloc hwloc = Hwloc.ofThisProcess();
+    return create(options, hwloc, hwloc.topology());
+  }
+
+  /**
+   * As above.
+   *
+   * @param hwloc of this process; belongs to the backend, or is closed if there will be none
+   * @param topology what to believe of it
+   */
+  static CpuBackend create(CpuOptions options, Hwloc hwloc, CpuTopology topology) {
+    try {
+      int threads = options.threads() == 0 ? CpuCores.defaultThreads(topology) : options.threads();
+      boolean bound = topology.bindsThreads(threads) && NativeLibraries.bindThreads();
+      loadLibraries();
+      if (bound) {
+        hwloc.releaseThread();
+      }
+      MemorySegment table = table(options.isa());
+      check("gatun_cpu_set_threads", GatunNative.gatun_cpu_set_threads(threads));
+      String isa = options.isa() == null ? GatunNative.gatun_cpu_isa().getString(0) : options.isa();
+      NumaMemory numaMemory = NumaMemory.of(hwloc, topology);
+      return new CpuBackend(isa, threads, topology, bound, numaMemory, table);
+    } catch (Throwable failure) {
+      hwloc.close();
+      throw failure;
+    }
+  }
+
+  private static void loadLibraries() {
     try {
       NativeLibraries.loadCpu();
     } catch (NativeLibraryException e) {
       throw new BackendUnavailableException("cpu: " + e.getMessage(), e);
     }
-    MemorySegment table = table(options.isa());
-    int threads = options.threads() == 0 ? CpuCores.defaultThreads() : options.threads();
-    check("gatun_cpu_set_threads", GatunNative.gatun_cpu_set_threads(threads));
-    String isa = options.isa() == null ? GatunNative.gatun_cpu_isa().getString(0) : options.isa();
-    return new CpuBackend(isa, threads, table);
   }
 
   private static MemorySegment table(@Nullable String isa) {
@@ -75,8 +115,34 @@ public final class CpuBackend implements Backend {
 
   @Override
   public String description() {
-    return "cpu: %d %s, kernels for %s, %s"
-        .formatted(threads, threads == 1 ? "thread" : "threads", isa, oneDnnVersion());
+    return "cpu: %d %s%s, kernels for %s, %s"
+        .formatted(threads, threads == 1 ? "thread" : "threads", numa(), isa, oneDnnVersion());
+  }
+
+  /** On several NUMA nodes, how they are used. */
+  private String numa() {
+    return topology.isNuma()
+        ? " on %d NUMA nodes%s%s"
+            .formatted(
+                topology.numaNodes().size(),
+                bound ? ", bound to cores" : "",
+                numaMemory.isInterleaved() ? ", memory interleaved" : "")
+        : "";
+  }
+
+  @Override
+  public List<String> notes() {
+    return numaMemory.notes();
+  }
+
+  /** What this backend computes on. */
+  public CpuTopology topology() {
+    return topology;
+  }
+
+  /** Where large buffers lie, for people. */
+  public String memoryPlacement() {
+    return numaMemory.description();
   }
 
   private static String oneDnnVersion() {
@@ -100,7 +166,7 @@ public final class CpuBackend implements Backend {
 
   @Override
   public Buffer allocate(String name, long sizeBytes) {
-    return Buffer.allocate(name, sizeBytes);
+    return numaMemory.allocate(name, sizeBytes);
   }
 
   @Override
@@ -311,6 +377,7 @@ public final class CpuBackend implements Backend {
   @Override
   public void close() {
     workspace.close();
+    numaMemory.close();
   }
 
   private static void check(String function, int status) {

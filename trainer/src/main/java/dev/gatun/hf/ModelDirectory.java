@@ -1,6 +1,7 @@
 package dev.gatun.hf;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.gatun.library.LwjglLibraryException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

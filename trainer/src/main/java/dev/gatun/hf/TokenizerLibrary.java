@@ -1,6 +1,7 @@
 package dev.gatun.hf;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import dev.gatun.library.InstalledLibraries;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;

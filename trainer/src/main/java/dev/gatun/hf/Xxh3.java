@@ -1,5 +1,7 @@
 package dev.gatun.hf;
 
+import dev.gatun.library.LwjglLibrary;
+import dev.gatun.library.LwjglLibraryException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;

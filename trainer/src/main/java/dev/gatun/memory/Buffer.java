@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 
 /**
  * Native memory with one owner, who closes it: of the host or of a device. It is aligned to {@value
@@ -14,6 +15,9 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * Java throws.
  */
 public final class Buffer implements AutoCloseable {
+  /** Buffers of at least so many bytes are large: their pages are their own, if on Linux. */
+  public static final long LARGE_BYTES = AnonymousPages.HUGE_PAGE_BYTES;
+
   /** A cache line, and the widest vector register. */
   public static final long ALIGNMENT_BYTES = 64;
 
@@ -42,14 +46,27 @@ public final class Buffer implements AutoCloseable {
    *     runtime, which throws {@link OutOfMemoryError}
    */
   public static Buffer allocate(String name, long sizeBytes) {
+    return allocate(name, sizeBytes, _ -> {});
+  }
+
+  /**
+   * As above.
+   *
+   * @param placement is given the pages of a large buffer, which nothing else shares, before
+   *     anything touches them, so that it can say where they shall lie; it must not touch them
+   */
+  public static Buffer allocate(
+      String name, long sizeBytes, Consumer<? super MemorySegment> placement) {
     requireSize(name, sizeBytes);
     Arena arena = Arena.ofShared();
     MemorySegment segment;
     try {
-      segment =
-          sizeBytes >= AnonymousPages.HUGE_PAGE_BYTES && AnonymousPages.supported()
-              ? AnonymousPages.map(arena, name, sizeBytes)
-              : arena.allocate(sizeBytes, ALIGNMENT_BYTES);
+      if (sizeBytes >= LARGE_BYTES && AnonymousPages.supported()) {
+        segment = AnonymousPages.map(arena, name, sizeBytes);
+        placement.accept(segment);
+      } else {
+        segment = arena.allocate(sizeBytes, ALIGNMENT_BYTES);
+      }
     } catch (Throwable t) {
       arena.close();
       throw t;

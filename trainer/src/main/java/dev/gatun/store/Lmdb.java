@@ -1,7 +1,7 @@
 package dev.gatun.store;
 
 import dev.gatun.hf.FormatException;
-import dev.gatun.hf.LwjglLibrary;
+import dev.gatun.library.LwjglLibrary;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.IntBuffer;

@@ -20,7 +20,10 @@ final class CpuBackendTest {
       assertEquals("cpu", backend.name());
       assertEquals(2, backend.threads());
       assertTrue(
-          backend.description().matches("cpu: 2 threads, kernels for \\S+, oneDNN 3\\.\\d+\\.\\d+"),
+          backend
+              .description()
+              .matches(
+                  "cpu: 2 threads( on \\d+ NUMA nodes[a-z, ]*)?, kernels for \\S+, oneDNN 3\\.\\d+\\.\\d+"),
           backend.description());
     }
   }

@@ -4,31 +4,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Set;
+import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 final class CpuCoresTest {
-  /** Two hardware threads a core; the process may use three of the four, on two cores. */
+  /** Eight hardware threads on four cores; a quota may give time for fewer, not for more. */
   @Test
-  void countsCoresAndNotHardwareThreads(@TempDir Path folder) throws IOException {
-    Path status =
-        Files.writeString(folder.resolve("status"), "Name: x\nCpus_allowed_list:\t0-1,3\n");
-    for (int cpu = 0; cpu < 4; cpu++) {
-      Path topology = Files.createDirectories(folder.resolve("cpu" + cpu + "/topology"));
-      Files.writeString(
-          topology.resolve("thread_siblings_list"), cpu % 2 + "," + (cpu % 2 + 2) + "\n");
-    }
-    assertEquals(2, CpuCores.physicalCores(status, folder));
-    assertEquals(0, CpuCores.physicalCores(folder.resolve("missing"), folder));
-  }
-
-  @Test
-  void readsListsOfProcessors() {
-    assertEquals(Set.of(0, 1, 2, 8), CpuCores.list(" 0-2,8\n"));
+  void takesCoresAndNoMoreThanTheQuota() {
+    CpuTopology topology = new CpuTopology(1, List.of(0), 4, 8, List.of());
+    assertEquals(4, CpuCores.available(topology, 8));
+    assertEquals(3, CpuCores.available(topology, 3));
   }
 
   @Test
@@ -45,7 +30,7 @@ final class CpuCoresTest {
 
   @Test
   void usesNoMoreThanThereAre() {
-    int threads = CpuCores.defaultThreads();
+    int threads = CpuCores.defaultThreads(CpuTopology.ofThisProcess());
     assertTrue(threads >= 1, "threads " + threads);
   }
 }

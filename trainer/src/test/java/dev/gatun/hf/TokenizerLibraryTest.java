@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import dev.gatun.hf.TokenizerLibrary.Build;
+import dev.gatun.library.InstalledLibraries;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;

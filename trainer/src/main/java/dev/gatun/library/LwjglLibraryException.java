@@ -1,4 +1,4 @@
-package dev.gatun.hf;
+package dev.gatun.library;
 
 import dev.gatun.memory.GatunException;
 import java.nio.file.Path;
@@ -19,7 +19,7 @@ public final class LwjglLibraryException extends GatunException {
                 installed == null ? "unpack and load" : "load",
                 name,
                 installed == null ? "" : " " + installed,
-                Shown.line(String.valueOf(cause.getMessage())),
+                String.valueOf(cause.getMessage()).replaceAll("\\s*\\R\\s*", " "),
                 installed == null
                     ? "set -Dorg.lwjgl.system.SharedLibraryExtractPath to a folder that is writable and not mounted noexec"
                     : "unpack the distribution where files can be read and are not mounted noexec"),

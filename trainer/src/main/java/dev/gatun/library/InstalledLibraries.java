@@ -1,4 +1,4 @@
-package dev.gatun.hf;
+package dev.gatun.library;
 
 import java.net.URISyntaxException;
 import java.nio.file.Files;
@@ -11,13 +11,13 @@ import org.jspecify.annotations.Nullable;
  * class lies in. Nothing has to be unpacked where there is one. A checkout has none: its libraries
  * come out of the jars.
  */
-final class InstalledLibraries {
+public final class InstalledLibraries {
   private static final String FOLDER = "native";
 
   private InstalledLibraries() {}
 
   /** The file of that name, or null if this is no distribution. */
-  static @Nullable Path find(String fileName) {
+  public static @Nullable Path find(String fileName) {
     CodeSource source = InstalledLibraries.class.getProtectionDomain().getCodeSource();
     try {
       return source == null ? null : find(fileName, Path.of(source.getLocation().toURI()));
@@ -27,7 +27,7 @@ final class InstalledLibraries {
   }
 
   /** As above, for classes that were loaded from {@code code}, a jar or a folder. */
-  static @Nullable Path find(String fileName, Path code) {
+  public static @Nullable Path find(String fileName, Path code) {
     if (!Files.isRegularFile(code)) {
       return null;
     }

@@ -1,4 +1,4 @@
-package dev.gatun.hf;
+package dev.gatun.library;
 
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -10,7 +10,8 @@ import org.lwjgl.system.Configuration;
  */
 public enum LwjglLibrary {
   XXHASH("xxHash", "lwjgl_xxhash"),
-  LMDB("LMDB", "lwjgl_lmdb");
+  LMDB("LMDB", "lwjgl_lmdb"),
+  HWLOC("hwloc", "hwloc");
 
   static {
     // The default backends of LWJGL need sun.misc.Unsafe or an export of java.base.

@@ -134,10 +134,8 @@ right() {
   "$gatun" init --like tiny --tokenizer_text "$work/rows.jsonl" --vocab_size 300 --output_dir "$work/start" > /dev/null || return 1
   local precision same
   for precision in float32 bfloat16; do
-    local options=()
-    [[ $precision == float32 ]] || options=(--bf16)
-    train "one-$precision" ${options[@]+"${options[@]}"} && train "two-$precision" ${options[@]+"${options[@]}"} &&
-      train "direct-$precision" --cuda_graphs off ${options[@]+"${options[@]}"} || return 1
+    local bf16=$([[ $precision == bfloat16 ]] && echo true || echo false)
+    train "one-$precision" --bf16 "$bf16" && train "two-$precision" --bf16 "$bf16" && train "direct-$precision" --cuda_graphs off --bf16 "$bf16" || return 1
     grep '^CUDA graphs' "$work/one-$precision.log" | tee -a "$report"
     for same in two direct; do
       if cmp "$work/one-$precision/model.safetensors" "$work/$same-$precision/model.safetensors"; then

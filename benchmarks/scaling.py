@@ -20,7 +20,7 @@ PAIRS = (1, 2, 4, 8, 16, 32)
 
 def measure(a, prompt, answer, pairs, options):
     command = [a.gatun, "bench", "--json", "--shape", a.shape, "--rounds", str(a.rounds), "--steps", "1", "--warmup_steps", "1",
-               "--prompt_tokens", str(prompt), "--answer_tokens", str(answer), "--pairs", str(pairs), *(["--bf16"] if a.bf16 else []), *options]
+               "--prompt_tokens", str(prompt), "--answer_tokens", str(answer), "--pairs", str(pairs), "--dtype", "bfloat16" if a.bf16 else "float32", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"scaling.py: {' '.join(command)} ended with {done.returncode}")

@@ -128,14 +128,14 @@ training_rows() {
 
 # The model's own start is the reference, scored once; means over all steps but the first four, in which plans are made and code is compiled.
 step_benchmark() { # SHAPE VOCABULARY ROWS PAIRS STEPS DTYPE
-  local shape=$1 vocabulary=$2 rows=$3 pairs=$4 steps=$5 dtype=$6 options=() model=$work/$1
-  [[ $dtype == float32 ]] || options+=(--bf16)
+  local shape=$1 vocabulary=$2 rows=$3 pairs=$4 steps=$5 dtype=$6 bf16=false model=$work/$1
+  [[ $dtype == float32 ]] || bf16=true
   [[ -s $work/rows-$rows.jsonl ]] || training_rows "$rows" > "$work/rows-$rows.jsonl" || return 1
   [[ -d $model ]] || gatun init --like "$shape" --tokenizer_text "$work/rows-$rows.jsonl" --vocab_size "$vocabulary" --max_position_embeddings 2048 \
     --output_dir "$model" > /dev/null || return 1
   gatun dpo --device cuda --model_name_or_path "$model" --dataset_name "$work/rows-$rows.jsonl" --output_dir "$work/out" --overwrite_output_dir \
     --precompute_ref_log_probs --learning_rate 1e-6 --lr_scheduler_type constant --train_sampling_strategy sequential \
-    --per_device_train_batch_size "$pairs" --max_steps "$steps" --logging_steps 1 --save_strategy no ${options[@]+"${options[@]}"} > "$work/dpo.log" 2>&1 || {
+    --per_device_train_batch_size "$pairs" --max_steps "$steps" --logging_steps 1 --save_strategy no --bf16 "$bf16" > "$work/dpo.log" 2>&1 || {
     tail -n 5 "$work/dpo.log"
     return 1
   }

@@ -2,7 +2,7 @@
 """Does transformers see in a model directory what Gatun saw? Compares the first step of a run that started from it.
 
   gatun dpo --model_name_or_path MODEL --dataset_name PAIRS.jsonl --output_dir OUT --train_sampling_strategy sequential \\
-            --per_device_train_batch_size 4 --max_steps 1 --logging_steps 1
+            --per_device_train_batch_size 4 --max_steps 1 --logging_steps 1 --dtype float32
   compare_with_transformers.py --model MODEL --data PAIRS.jsonl --metrics OUT/metrics.jsonl [--batch-size 4]
 
 MODEL is a directory that Gatun wrote. transformers loads it, computes the logits of the same batch, and from them the step's

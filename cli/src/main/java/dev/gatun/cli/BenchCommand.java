@@ -14,7 +14,7 @@ import dev.gatun.train.LossType;
 import dev.gatun.train.ModelPreset;
 import dev.gatun.train.OpsBenchmark;
 import dev.gatun.train.OpsReport;
-import dev.gatun.train.Precision;
+import dev.gatun.train.PrecisionChoice;
 import dev.gatun.train.StepBenchmark;
 import java.io.PrintStream;
 import java.nio.file.Path;
@@ -35,7 +35,8 @@ final class BenchCommand implements Command {
     LengthRange promptTokens = new LengthRange(122, 242);
     LengthRange answerTokens = new LengthRange(64, 193);
     int pairs = 4;
-    Precision precision = Precision.FLOAT32;
+    PrecisionChoice dtype = PrecisionChoice.AUTO;
+    PrecisionChoice bf16 = PrecisionChoice.AUTO;
     LossType loss = LossType.SIGMOID;
     ReferenceTime reference = ReferenceTime.CACHED;
     boolean gradientCheckpointing;
@@ -55,7 +56,7 @@ final class BenchCommand implements Command {
           promptTokens,
           answerTokens,
           pairs,
-          precision,
+          dtype.with(bf16),
           loss,
           reference,
           gradientCheckpointing,
@@ -103,18 +104,13 @@ final class BenchCommand implements Command {
                       + "[,head_dim].",
                   Flag::text,
                   (request, value) -> request.shape = value),
-              Flag.one(
-                  "dtype",
-                  Flag.Group.MODEL,
-                  "NAME",
-                  "Storage type of weights and activations: float32, bfloat16.",
-                  Flag.choice(Precision.class),
-                  (request, value) -> request.precision = value),
-              Flag.toggle(
+              Flags.dtype((request, value) -> request.dtype = value),
+              Flag.either(
                   "bf16",
                   Flag.Group.MODEL,
-                  "As dtype bfloat16.",
-                  request -> request.precision = Precision.BFLOAT16),
+                  "As dtype bfloat16; false: as dtype float32 where that is auto.",
+                  request -> request.bf16 = PrecisionChoice.BFLOAT16,
+                  request -> request.bf16 = PrecisionChoice.FLOAT32),
               Flag.one(
                   "prompt_tokens",
                   Flag.Group.DATA,
@@ -216,11 +212,15 @@ final class BenchCommand implements Command {
     return spec;
   }
 
+  static Request request(ParseResult parsed) {
+    return FLAGS.apply(parsed, new Request());
+  }
+
   private static Map<String, String> defaults() {
     Request request = new Request();
     return Map.ofEntries(
         Map.entry("shape", DEFAULT_SHAPE),
-        Map.entry("dtype", request.precision.toString()),
+        Map.entry("dtype", request.dtype.toString()),
         Map.entry("prompt_tokens", request.promptTokens.toString()),
         Map.entry("answer_tokens", request.answerTokens.toString()),
         Map.entry("pairs", Integer.toString(request.pairs)),
@@ -235,7 +235,7 @@ final class BenchCommand implements Command {
 
   @Override
   public ExitCode run(ParseResult parsed, Console console) {
-    Request request = FLAGS.apply(parsed, new Request());
+    Request request = request(parsed);
     BenchmarkConfig config = request.config();
     PrintStream out = console.out();
     Consumer<String> notes = request.json ? _ -> {} : out::println;
@@ -319,10 +319,9 @@ final class BenchCommand implements Command {
   }
 
   private static String work(BenchmarkConfig config) {
-    return "work: %s in %s, %d pairs a step, prompts of %s tokens, answers of %s, %s, reference %s"
+    return "work: %s, %d pairs a step, prompts of %s tokens, answers of %s, %s, reference %s"
         .formatted(
             config.model().title(),
-            config.precision(),
             config.pairsPerStep(),
             config.promptTokens(),
             config.answerTokens(),

@@ -15,6 +15,9 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
   /** Small beta: far from the reference; large beta: close to it. */
   static final List<String> BETAS = List.of("0.1", "5");
 
+  /** Not auto: a machine's instructions must not decide what a newcomer sees. */
+  private static final String DTYPE = "float32";
+
   /**
    * How much of everything.
    *
@@ -100,6 +103,8 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
             "50",
             "--save_strategy",
             "no",
+            "--dtype",
+            DTYPE,
             "--seed",
             text(seed)));
     commands.add(
@@ -115,6 +120,8 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
             "1",
             "--max_new_tokens",
             "64",
+            "--dtype",
+            DTYPE,
             "--seed",
             text(seed + 1),
             "--output_file",
@@ -146,6 +153,8 @@ record DemoPlan(Path folder, long seed, List<String> place, Size size) {
               "25",
               "--save_strategy",
               "no",
+              "--dtype",
+              DTYPE,
               "--seed",
               text(seed)));
     }

@@ -89,6 +89,23 @@ record Flag<B>(
         });
   }
 
+  /** Where saying no is something else than saying nothing, which {@code none} does too. */
+  static <B> Flag<B> either(
+      String name, Group group, String description, Consumer<B> enable, Consumer<B> disable) {
+    return new Flag<>(
+        name,
+        group,
+        Arity.TOGGLE,
+        "true|false",
+        description,
+        (builder, values) -> {
+          String text = only(name, values);
+          if (!isNone(text)) {
+            (bool(name, text) ? enable : disable).accept(builder);
+          }
+        });
+  }
+
   static <B, T> Flag<B> one(
       String name,
       Group group,

@@ -12,7 +12,7 @@ import dev.gatun.train.FDivergence;
 import dev.gatun.train.LearningRateSchedule;
 import dev.gatun.train.LossType;
 import dev.gatun.train.OptimizerType;
-import dev.gatun.train.Precision;
+import dev.gatun.train.PrecisionChoice;
 import dev.gatun.train.ProfileSteps;
 import dev.gatun.train.ReferenceStoreFolder;
 import dev.gatun.train.SaveStrategy;
@@ -21,6 +21,7 @@ import dev.gatun.train.TrainingBuilder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.stream.Collectors;
 
 /** The options of the training commands: TRL's and transformers' names, and a few of Gatun's. */
@@ -183,13 +184,7 @@ final class Flags {
             "Hugging Face model directory that training starts from.",
             Flag::path,
             B::modelNameOrPath),
-        Flag.one(
-            "dtype",
-            Group.MODEL,
-            "NAME",
-            "Storage type of weights and activations: " + choices(Precision.values()) + ".",
-            Flag.choice(Precision.class),
-            B::dtype),
+        dtype(B::dtype),
         Flag.one(
             "dataset_name",
             Group.DATA,
@@ -458,11 +453,13 @@ final class Flags {
             "Steps that a profiler records, as in nsys profile -c cudaProfilerApi.",
             Flag.named(ProfileSteps::fromName),
             B::profileSteps),
-        Flag.toggle(
+        Flag.either(
             "bf16",
             Group.DEVICE,
-            "Store weights and activations in bf16, with exact f32 master weights.",
-            B::bf16),
+            "Store weights and activations in bf16, with exact f32 master weights; false: in f32"
+                + " where dtype is auto; none: as dtype says.",
+            B::bf16,
+            B::noBf16),
         Flag.toggle(
             "gradient_checkpointing",
             Group.DEVICE,
@@ -476,6 +473,18 @@ final class Flags {
                 + " the model's size.",
             Flag::integer,
             B::maxTokensPerPack));
+  }
+
+  /** The option that every command which computes has, save those that fix it. */
+  static <B> Flag<B> dtype(BiConsumer<B, PrecisionChoice> setter) {
+    return Flag.one(
+        "dtype",
+        Group.MODEL,
+        "NAME",
+        "Storage type of weights and activations: auto (bfloat16 where the device multiplies it in"
+            + " hardware, else float32), float32 or bfloat16.",
+        Flag.choice(PrecisionChoice.class),
+        setter);
   }
 
   private static String choices(Object[] values) {

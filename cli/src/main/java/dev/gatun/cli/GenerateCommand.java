@@ -5,7 +5,8 @@ import dev.gatun.cli.TextFiles.Answered;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.train.ConfigException;
 import dev.gatun.train.InferenceModel;
-import dev.gatun.train.Precision;
+import dev.gatun.train.PrecisionChoice;
+import dev.gatun.train.ResolvedPrecision;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -27,7 +28,7 @@ final class GenerateCommand implements Command {
     int topK;
     double topP = 1;
     long seed = 42;
-    Precision dtype = Precision.FLOAT32;
+    PrecisionChoice dtype = PrecisionChoice.AUTO;
     final DeviceRequest device = new DeviceRequest();
     int numReturnSequences = 1;
     @Nullable Path outputFile;
@@ -45,13 +46,7 @@ final class GenerateCommand implements Command {
                   "Hugging Face model directory.",
                   Flag::path,
                   (request, value) -> request.model = value),
-              Flag.one(
-                  "dtype",
-                  Flag.Group.MODEL,
-                  "NAME",
-                  "Storage type of weights and activations: float32, bfloat16.",
-                  Flag.choice(Precision.class),
-                  (request, value) -> request.dtype = value),
+              Flags.dtype((request, value) -> request.dtype = value),
               Flag.list(
                   "prompt",
                   Flag.Group.DATA,
@@ -119,7 +114,7 @@ final class GenerateCommand implements Command {
   private static final Map<String, String> DEFAULTS =
       Map.of(
           "num_return_sequences", "1",
-          "dtype", "float32",
+          "dtype", new Request().dtype.toString(),
           "max_new_tokens", "64",
           "temperature", "0",
           "top_k", "0",
@@ -177,20 +172,36 @@ final class GenerateCommand implements Command {
         prompts.stream()
             .flatMap(prompt -> Collections.nCopies(request.numReturnSequences, prompt).stream())
             .toList();
+    ResolvedPrecision precision;
+    List<Answered> answered;
+    try (Backend backend = request.device.open()) {
+      precision = request.dtype.on(backend);
+      answered = generate(request.model, backend, precision, repeated, options);
+    }
+    if (request.outputFile == null) {
+      // Texts alone: another program may read them.
+      answered.forEach(row -> console.out().println(row.prompt() + row.completion()));
+    } else {
+      TextFiles.writeAnswered(request.outputFile, answered);
+      console.out().println("dtype: " + precision);
+      console.out().println(answered.size() + " texts written to " + request.outputFile);
+    }
+    return ExitCode.OK;
+  }
+
+  private static List<Answered> generate(
+      Path directory,
+      Backend backend,
+      ResolvedPrecision precision,
+      List<String> repeated,
+      GenerationOptions options) {
     List<Answered> answered = new ArrayList<>();
-    try (Backend backend = request.device.open();
-        InferenceModel model = InferenceModel.open(request.model, backend, request.dtype)) {
+    try (InferenceModel model = InferenceModel.open(directory, backend, precision.precision())) {
       List<String> texts = model.generate(repeated, options);
       for (int i = 0; i < texts.size(); i++) {
         answered.add(new Answered(repeated.get(i), texts.get(i)));
       }
     }
-    if (request.outputFile == null) {
-      answered.forEach(row -> console.out().println(row.prompt() + row.completion()));
-    } else {
-      TextFiles.writeAnswered(request.outputFile, answered);
-      console.out().println(answered.size() + " texts written to " + request.outputFile);
-    }
-    return ExitCode.OK;
+    return answered;
   }
 }

@@ -1,11 +1,18 @@
 package dev.gatun.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.train.Precision;
+import dev.gatun.train.PrecisionChoice;
+import dev.gatun.train.ResolvedPrecision;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -72,6 +79,81 @@ class CommandsTest {
     assertEquals(0, first.get("rewards/margins").asDouble());
   }
 
+  private static ResolvedPrecision precisionHere() {
+    try (Backend backend = CpuBackend.create(CpuOptions.DEFAULT)) {
+      return PrecisionChoice.AUTO.on(backend);
+    }
+  }
+
+  @Test
+  void theStorageTypeFollowsTheMachineAndIsPrinted() throws IOException {
+    ResolvedPrecision here = precisionHere();
+    boolean bfloat16 = here.precision() == Precision.BFLOAT16;
+    Cli cli = Cli.run(dpo(MODEL, PAIRS));
+    assertEquals(ExitCode.OK, cli.exit(), cli.err());
+    assertTrue(cli.out().contains("\ndtype: auto\n"), cli.out());
+    String masters = bfloat16 ? ", exact float32 masters" : "";
+    assertTrue(cli.out().contains("\ndtype: " + here + masters + "\n"), cli.out());
+    List<String> lines = Files.readAllLines(output().resolve("metrics.jsonl"));
+    JsonNode last = new ObjectMapper().readTree(lines.getLast());
+    assertEquals(here.precision().toString(), last.get("dtype").asText());
+
+    // And the model is, bit for bit, that of the option that names the type.
+    Path weights = output().resolve("model.safetensors");
+    byte[] followed = Files.readAllBytes(weights);
+    Cli named = Cli.run(dpo(MODEL, PAIRS, "--overwrite_output_dir", "--bf16=" + bfloat16));
+    assertEquals(ExitCode.OK, named.exit(), named.err());
+    assertTrue(named.out().contains("\ndtype: " + here.precision() + masters + "\n"), named.out());
+    assertArrayEquals(followed, Files.readAllBytes(weights));
+  }
+
+  /** A processor without bf16 products, as oneDNN's own variable makes one. */
+  @Test
+  void whereBf16WouldBeWidenedTheStorageTypeIsFloat32() throws Exception {
+    String float32 = "float32 (auto: this CPU does not multiply bf16 in hardware)";
+    String plan = "plan --shape tiny --prompt_tokens 8 --answer_tokens 4 --device cpu";
+    assertTrue(withoutBf16(ExitCode.OK, List.of(plan.split(" "))).contains(", " + float32 + "\n"));
+    List<String> rounded = List.of((plan + " --bf16_stochastic_round").split(" "));
+    String refused =
+        "bf16_stochastic_round: has no effect here: weights are "
+            + float32
+            + ", which are not rounded; add bf16 or remove it\n";
+    assertEquals("gatun: " + refused, withoutBf16(ExitCode.USAGE, rounded));
+    List<String> dpo = dpo(MODEL, PAIRS, "--device", "cpu");
+    assertTrue(withoutBf16(ExitCode.OK, dpo).contains("\ndtype: " + float32 + "\n"));
+  }
+
+  private String withoutBf16(ExitCode exit, List<String> args) throws Exception {
+    List<String> command = command(args);
+    Path log = folder.resolve("log");
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    builder.environment().put("ONEDNN_MAX_CPU_ISA", "AVX2");
+    Process process = builder.start();
+    try {
+      assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running");
+    } finally {
+      process.destroyForcibly();
+    }
+    String printed = Files.readString(log);
+    assertEquals(exit.code(), process.exitValue(), printed);
+    return printed;
+  }
+
+  /** This program in a process of its own. */
+  private static List<String> command(List<String> args) {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                ProcessHandle.current().info().command().orElse("java"),
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+    command.addAll(args);
+    return command;
+  }
+
   @Test
   void scoresAreMadeOnceAndTrainedWith() throws IOException {
     Path store = folder.resolve("store");
@@ -115,6 +197,23 @@ class CommandsTest {
     assertTrue(
         dpo.out().contains("reference store: " + store + ", 4 of 4 rows known\n"), dpo.out());
     assertTrue(dpo.out().contains("nothing is scored and no weights are kept\n"), dpo.out());
+
+    // Known by the type that auto came to, whoever names it.
+    Precision here = precisionHere().precision();
+    for (Precision precision : Precision.values()) {
+      Cli named =
+          Cli.run(
+              dpo(
+                  MODEL,
+                  PAIRS,
+                  "--overwrite_output_dir",
+                  "--reference_store",
+                  store.toString(),
+                  "--dtype",
+                  precision.toString()));
+      int known = precision == here ? 4 : 0;
+      assertTrue(named.out().contains(", " + known + " of 4 rows known\n"), named.out());
+    }
   }
 
   @Test
@@ -193,6 +292,11 @@ class CommandsTest {
     assertEquals(ExitCode.OK, generated.exit(), generated.err());
     assertTrue(generated.out().startsWith("the cat"), generated.out());
     assertEquals(generated.out(), Cli.run(generate).out());
+
+    List<String> toFile = new ArrayList<>(List.of(generate));
+    toFile.addAll(List.of("--device", "cpu", "--output_file", folder.resolve("texts").toString()));
+    Cli written = Cli.run(toFile);
+    assertTrue(written.out().contains("dtype: " + precisionHere() + "\n"), written.out());
   }
 
   @Test
@@ -205,6 +309,12 @@ class CommandsTest {
     assertEquals(ExitCode.OK, table.exit(), table.err());
     assertTrue(table.out().contains("6,738,415,616 parameters, bfloat16"), table.out());
     assertTrue(table.out().contains("\nactivations "), table.out());
+    List<String> auto = new ArrayList<>(args);
+    auto.remove("--bf16");
+    assertTrue(
+        Cli.run(auto)
+            .out()
+            .contains(" parameters, bfloat16 (auto: the GPU multiplies bf16 in hardware)\n"));
     List<String> withMemory = new ArrayList<>(args);
     withMemory.addAll(List.of("--json", "--device_memory", "200GiB"));
     JsonNode json = new ObjectMapper().readTree(Cli.run(withMemory).out());
@@ -240,6 +350,7 @@ class CommandsTest {
     JsonNode json = new ObjectMapper().readTree(Cli.run(withJson).out());
     assertEquals(2, json.at("/rounds/0/pairs").asInt());
     assertEquals("bfloat16", json.get("dtype").asText());
+    assertTrue(table.out().contains("\ndtype: " + precisionHere()), table.out());
   }
 
   @Test
@@ -257,6 +368,7 @@ class CommandsTest {
     assertEquals(ExitCode.OK, cli.exit(), cli.err());
     assertTrue(cli.out().contains("\nattention_backward "), cli.out());
     assertTrue(cli.out().contains("\nmatmul GFLOP/s "), cli.out());
+    assertTrue(cli.out().contains("\ndtype: " + precisionHere() + "\n"), cli.out());
   }
 
   @Test
@@ -358,15 +470,7 @@ class CommandsTest {
   @Test
   @DisabledOnOs(OS.WINDOWS)
   void aTerminatedRunFinishesItsStepAndSaves() throws Exception {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                ProcessHandle.current().info().command().orElse("java"),
-                "--enable-native-access=ALL-UNNAMED",
-                "-cp",
-                System.getProperty("java.class.path"),
-                Main.class.getName()));
-    command.addAll(dpo(MODEL, PAIRS, "--overwrite_output_dir"));
+    List<String> command = command(dpo(MODEL, PAIRS, "--overwrite_output_dir"));
     command.set(command.indexOf("--max_steps") + 1, "1000000");
     Path log = folder.resolve("log");
     Process process =

@@ -1,7 +1,6 @@
 package dev.gatun.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,6 +17,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -143,15 +143,48 @@ class OptionsTest {
     assertEquals(0.3, dpo("--beta=0.3").loss().beta());
     assertEquals(1e-4, dpo("--learning-rate", "1e-4").optimizer().learningRate());
     assertEquals(1e-4, dpo("--learning-rate=1e-4").optimizer().learningRate());
-    assertTrue(dpo("--bf16").run().bf16());
-    assertTrue(dpo("--bf16", "true").run().bf16());
-    assertTrue(dpo("--bf16=True", "--max_steps", "5").run().bf16());
-    assertFalse(dpo("--bf16", "false").run().bf16());
-    assertFalse(dpo("--no_bf16").run().bf16());
-    assertFalse(dpo("--no-bf16").run().bf16());
+    assertEquals(true, dpo("--bf16").run().bf16());
+    assertEquals(true, dpo("--bf16", "true").run().bf16());
+    assertEquals(true, dpo("--bf16=True", "--max_steps", "5").run().bf16());
+    assertEquals(false, dpo("--bf16", "false").run().bf16());
+    assertEquals(false, dpo("--no_bf16").run().bf16());
+    assertEquals(false, dpo("--no-bf16").run().bf16());
+    assertNull(dpo("--bf16", "none").run().bf16());
+    assertNull(dpo().run().bf16());
     assertEquals(-1, dpo("--max_steps", "-1").run().maxSteps());
     assertNull(dpo("--max_length", "0").data().maxLength());
     assertNull(dpo("--max_length", "none").data().maxLength());
+  }
+
+  /** The device decides, unless the user does. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "                       | auto",
+        "--dtype auto           | auto",
+        "--bf16                 | bfloat16",
+        "--dtype bfloat16       | bfloat16",
+        "--no_bf16              | float32",
+        "--bf16 false           | float32",
+        "--dtype float32        | float32",
+        "--dtype float32 --bf16 | bfloat16"
+      })
+  void storageTypes(@Nullable String options, String expected) {
+    String[] words = options == null ? new String[0] : options.strip().split(" +");
+    assertEquals(expected, dpo(words).precision().toString());
+    CommandLine commands = new CommandLine(Main.spec());
+    List<String> args = new ArrayList<>(List.of("bench"));
+    args.addAll(List.of(words));
+    assertEquals(
+        expected,
+        BenchCommand.request(
+                commands
+                    .parseArgs(Arguments.normalize(args.toArray(String[]::new), commands))
+                    .subcommand())
+            .config()
+            .dtype()
+            .toString());
   }
 
   @Test
@@ -181,7 +214,7 @@ class OptionsTest {
     assertEquals(0.5, config.loss().beta());
     assertEquals(1e-4, config.optimizer().learningRate());
     assertEquals(List.of(1.0, 2.0), config.loss().lossWeights());
-    assertFalse(config.run().bf16());
+    assertEquals(false, config.run().bf16());
     assertNull(config.data().maxLength());
   }
 
@@ -190,7 +223,11 @@ class OptionsTest {
     DpoConfig config =
         dpo("--loss_type", "sigmoid", "sft", "--ld_alpha", "0.5", "--bf16", "--max_length", "none");
     assertEquals(config, dpo("--config", file(EffectiveConfig.yaml(config))));
+    // What is printed leaves open what was: on another machine it is that machine's choice.
+    assertTrue(EffectiveConfig.yaml(dpo()).contains("dtype: auto\n"));
     assertEquals(dpo(), dpo("--config", file(EffectiveConfig.yaml(dpo()))));
+    DpoConfig float32 = dpo("--no_bf16");
+    assertEquals(float32, dpo("--config", file(EffectiveConfig.yaml(float32))));
   }
 
   @Test
@@ -226,7 +263,7 @@ class OptionsTest {
         "--no_beta             | no_beta: is not an option",
         "--loss_type sigmiod   | did you mean sigmoid?",
         "--device gpu          | device: got gpu, expected auto, cpu, cuda or cuda:N",
-        "--dtype float16       | dtype: got float16, expected one of float32, bfloat16",
+        "--dtype float16       | dtype: got float16, expected one of auto, float32, bfloat16",
         "--padding_free false  | padding_free: got false, only true is possible",
         "--lora_r 8            | lora_r: is not an option here: adapters",
         "--report_to wandb     | report_to: got wandb, only none is possible",

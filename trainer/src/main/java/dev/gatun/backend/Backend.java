@@ -129,6 +129,12 @@ public sealed interface Backend extends AutoCloseable permits CpuBackend, CudaBa
    */
   Numerics numerics(DType operands);
 
+  /**
+   * Type of operands whose products are the fastest: bf16 where the device multiplies it in
+   * hardware, else f32, to which bf16 is widened.
+   */
+  DType fastestOperands();
+
   /** Returns when everything asked for so far is done. */
   void synchronize();
 

@@ -23,6 +23,9 @@ public final class CpuBackend implements Backend {
   /** kFewRows of matmul.cpp. */
   private static final int FEW_ROWS = 8;
 
+  /** dnnl_cpu_isa_avx512_core_bf16 of dnnl_types.h: the bits of all that it comprises. */
+  private static final int ONEDNN_AVX512_BF16 = 0xe7;
+
   private final String isa;
   private final int threads;
   private final CpuTopology topology;
@@ -331,6 +334,18 @@ public final class CpuBackend implements Backend {
             oneDnnVersion(),
             Numerics.machine()),
         independentRows);
+  }
+
+  /**
+   * bf16 where it is VDPBF16PS or AMX that multiplies; elsewhere oneDNN widens. As in matmul.cpp,
+   * what keeps oneDNN from these instructions ({@code ONEDNN_MAX_CPU_ISA}) counts.
+   */
+  @Override
+  public DType fastestOperands() {
+    boolean hardware =
+        isa.equals("v4-bf16")
+            && (OneDnn.dnnl_get_effective_cpu_isa() & ONEDNN_AVX512_BF16) == ONEDNN_AVX512_BF16;
+    return hardware ? DType.BF16 : DType.F32;
   }
 
   /** Does nothing: calls return when their work is done. */

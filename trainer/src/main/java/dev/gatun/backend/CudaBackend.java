@@ -263,6 +263,12 @@ public final class CudaBackend implements Backend {
         Numerics.DEPENDENT);
   }
 
+  /** bf16: every GPU that the kernels are built for (sm_80 and later) has tensor cores for it. */
+  @Override
+  public DType fastestOperands() {
+    return DType.BF16;
+  }
+
   @Override
   public List<String> notes() {
     return List.copyOf(notes);

@@ -10,18 +10,21 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Writes {@code metrics.jsonl}: one object per log line, {@code step} first, then the metrics in
- * TRL's order, unrounded; at the end one with transformers' {@code train_*} figures. A line is with
- * the operating system before the next step begins. Numbers that JSON lacks are the strings {@code
- * "NaN"}, {@code "Infinity"} and {@code "-Infinity"}.
+ * TRL's order, unrounded; at the end one with transformers' {@code train_*} figures and the storage
+ * type of weights and activations. A line is with the operating system before the next step begins.
+ * Numbers that JSON lacks are the strings {@code "NaN"}, {@code "Infinity"} and {@code
+ * "-Infinity"}.
  */
 public final class MetricsJsonl implements MetricsListener, AutoCloseable {
   private static final JsonFactory JSON = new JsonFactory();
 
   private final Path file;
   private final Writer writer;
+  private @Nullable RunPlan plan;
 
   /**
    * Opens the file, replacing what it held.
@@ -50,6 +53,11 @@ public final class MetricsJsonl implements MetricsListener, AutoCloseable {
     } catch (IOException e) {
       throw failed(e);
     }
+  }
+
+  @Override
+  public void onStart(RunPlan started) {
+    plan = started;
   }
 
   @Override
@@ -93,11 +101,15 @@ public final class MetricsJsonl implements MetricsListener, AutoCloseable {
         });
   }
 
-  private static String json(RunSummary summary) {
+  private String json(RunSummary summary) {
+    RunPlan run = plan;
     return json(
         generator -> {
           generator.writeNumberField("step", summary.steps());
           writeSummary(generator, summary);
+          if (run != null) {
+            generator.writeStringField("dtype", run.dtype());
+          }
         });
   }
 

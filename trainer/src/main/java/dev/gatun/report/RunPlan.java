@@ -13,6 +13,7 @@ import java.util.List;
  * @param loggingInterval optimizer steps between two log lines
  * @param logsFirstStep whether step 1 has a line of its own
  * @param saveInterval optimizer steps between two saved models; 0: none before the end
+ * @param dtype storage type of weights and activations, as users spell it
  * @param peakFlopsPerSecond what the device can do at best, for {@link MetricName#MFU}; 0: not
  *     known
  * @param notes lines for the user: data report, memory, source of the reference log-probs, backend
@@ -26,6 +27,7 @@ public record RunPlan(
     long loggingInterval,
     boolean logsFirstStep,
     long saveInterval,
+    String dtype,
     double peakFlopsPerSecond,
     List<String> notes) {
   /** What a row is. */

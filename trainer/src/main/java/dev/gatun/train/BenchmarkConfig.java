@@ -9,7 +9,7 @@ import java.util.Objects;
  * @param promptTokens lengths of prompts
  * @param answerTokens lengths of answers
  * @param pairsPerStep pairs in an optimizer step
- * @param precision storage type of weights and activations
+ * @param dtype storage type of weights and activations
  * @param loss its type and the source of the reference's log-probabilities
  * @param reference when the reference is scored
  * @param gradientCheckpointing recompute a layer's activations in the backward pass
@@ -26,7 +26,7 @@ public record BenchmarkConfig(
     LengthRange promptTokens,
     LengthRange answerTokens,
     int pairsPerStep,
-    Precision precision,
+    PrecisionChoice dtype,
     LossType loss,
     ReferenceTime reference,
     boolean gradientCheckpointing,
@@ -53,6 +53,7 @@ public record BenchmarkConfig(
 
   public BenchmarkConfig {
     Objects.requireNonNull(model, "model");
+    Objects.requireNonNull(dtype, "dtype");
     Check.that("pairs", pairsPerStep >= 1, pairsPerStep, "at least 1");
     Check.that("steps", steps >= 1, steps, "at least 1");
     Check.that("warmup_steps", warmUpSteps >= 0, warmUpSteps, "0 or above");

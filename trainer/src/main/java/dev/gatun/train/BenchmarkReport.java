@@ -16,6 +16,7 @@ import java.util.stream.DoubleStream;
 /**
  * What a benchmark measured, and on what.
  *
+ * @param precision storage type of weights and activations
  * @param parameters of the model
  * @param backend {@code Backend.description()}
  * @param peakFlopsPerSecond of large matrix products of this precision, measured beside the rounds
@@ -24,6 +25,7 @@ import java.util.stream.DoubleStream;
  */
 public record BenchmarkReport(
     BenchmarkConfig config,
+    Precision precision,
     long parameters,
     String backend,
     double peakFlopsPerSecond,
@@ -92,7 +94,7 @@ public record BenchmarkReport(
       json.writeStringField("model", config.model().title());
       json.writeNumberField("parameters", parameters);
       json.writeStringField("backend", backend);
-      json.writeStringField("dtype", config.precision().toString());
+      json.writeStringField("dtype", precision.toString());
       json.writeStringField("loss_type", config.loss().toString());
       json.writeStringField("reference", config.reference().toString());
       json.writeStringField("prompt_tokens", config.promptTokens().toString());

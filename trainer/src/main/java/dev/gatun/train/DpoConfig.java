@@ -13,7 +13,7 @@ public record DpoConfig(
   static final double DEFAULT_LEARNING_RATE = 1e-6;
 
   public DpoConfig {
-    optimizer.check(run.bf16() ? Precision.BFLOAT16 : model.dtype());
+    optimizer.check(run.precision(model.dtype()));
     boolean otherReference = model.refModelNameOrPath() != null;
     Check.acts(
         "ref_model_name_or_path",
@@ -38,9 +38,9 @@ public record DpoConfig(
             + " sort; raise it or use loss_type sigmoid");
   }
 
-  /** Storage type of weights and activations: {@code dtype}, or bf16 if {@code bf16} says so. */
-  public Precision precision() {
-    return run.bf16() ? Precision.BFLOAT16 : model.dtype();
+  /** Storage type of weights and activations, as {@code dtype} and {@code bf16} choose it. */
+  public PrecisionChoice precision() {
+    return run.precision(model.dtype());
   }
 
   public static Builder builder() {

@@ -14,6 +14,7 @@ import dev.gatun.data.TrainingSchedule;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.ParameterLayout;
+import dev.gatun.tensor.DType;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
@@ -26,6 +27,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param model for people
  * @param parameters without padding
+ * @param precision storage type of weights and activations
  * @param device that the plan is for, for people
  * @param maxTokensPerPack longest pack that the run would compute
  * @param largest sizes of the largest packs that come of it
@@ -35,7 +37,7 @@ import org.jspecify.annotations.Nullable;
 public record DpoPlan(
     String model,
     long parameters,
-    Precision precision,
+    ResolvedPrecision precision,
     String device,
     int maxTokensPerPack,
     BatchShape largest,
@@ -68,13 +70,18 @@ public record DpoPlan(
           case BenchmarkModel.Shape shape -> shape.config();
         };
     Rows rows = Rows.of(plan, model);
-    Planner planner = new Planner(config, model, Reference.model(config, model), rows, hardware);
+    ResolvedPrecision precision =
+        config.precision().on(hardware.fastestOperands(), hardware.title());
+    config.optimizer().check(precision);
+    Planner planner =
+        new Planner(
+            config, precision.precision(), model, Reference.model(config, model), rows, hardware);
     int maxTokens = hardware.portion().tokensPerPack(config.run());
     DpoWork work = planner.work(maxTokens);
     return new DpoPlan(
         plan.model().title(),
         ParameterLayout.of(model).parameterCount(),
-        config.precision(),
+        precision,
         hardware.description(),
         maxTokens,
         work.shape(),
@@ -82,8 +89,17 @@ public record DpoPlan(
         plan.deviceBytes().isPresent() ? planner.budget(plan.deviceBytes().getAsLong()) : null);
   }
 
-  /** The device that is planned for. */
-  private record Hardware(String description, TrainingSetup.Portion portion, BackendMemory memory) {
+  /**
+   * The device that is planned for.
+   *
+   * @param title its kind, for people
+   */
+  private record Hardware(
+      String title,
+      String description,
+      DType fastestOperands,
+      TrainingSetup.Portion portion,
+      BackendMemory memory) {
     static Hardware of(RunConfig run, int computeCapability) {
       return switch (run.device().type()) {
         case CPU -> cpu(run, "cpu");
@@ -101,14 +117,21 @@ public record DpoPlan(
 
     private static Hardware gpu(int computeCapability, String name) {
       return new Hardware(
+          "the GPU",
           "cuda, sm_" + computeCapability + name,
+          DType.BF16, // CudaBackend.fastestOperands
           TrainingSetup.Portion.GPU,
           BackendMemory.ofGpu(computeCapability));
     }
 
     private static Hardware cpu(RunConfig run, String description) {
       try (Backend backend = Device.CPU.open(run.deviceOptions()).backend()) {
-        return new Hardware(description, TrainingSetup.Portion.CPU, backend.memory());
+        return new Hardware(
+            "this CPU",
+            description,
+            backend.fastestOperands(),
+            TrainingSetup.Portion.CPU,
+            backend.memory());
       }
     }
   }
@@ -145,7 +168,12 @@ public record DpoPlan(
   }
 
   private record Planner(
-      DpoConfig config, ModelConfig model, ModelConfig reference, Rows rows, Hardware hardware) {
+      DpoConfig config,
+      Precision precision,
+      ModelConfig model,
+      ModelConfig reference,
+      Rows rows,
+      Hardware hardware) {
     DpoWork work(int maxTokens) {
       return rows.alike
           ? step(
@@ -160,7 +188,7 @@ public record DpoPlan(
           config,
           model,
           reference,
-          Reference.sizeBytes(config, reference, rows.positions),
+          Reference.sizeBytes(config, reference, work.dtype(), rows.positions),
           rows.positions,
           hardware.memory);
     }
@@ -207,6 +235,7 @@ public record DpoPlan(
           model,
           rows.pairs,
           TrainingSetup.schedule(config.run(), lengths),
+          precision,
           maxTokens,
           hardware.portion);
     }
@@ -223,6 +252,7 @@ public record DpoPlan(
           model,
           Collections.nCopies(pairs, rows.pairs.getFirst()),
           TrainingSchedule.ofSteps(order, microBatch, accumulation, 1),
+          precision,
           maxTokens,
           hardware.portion);
     }
@@ -238,7 +268,7 @@ public record DpoPlan(
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("model", model);
     json.put("parameters", parameters);
-    json.put("dtype", precision.toString());
+    json.put("dtype", precision.precision().toString());
     json.put("device", device);
     json.put("max_tokens_per_pack", maxTokensPerPack);
     ObjectNode pack = json.putObject("largest_pack");

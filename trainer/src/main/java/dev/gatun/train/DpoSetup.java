@@ -11,7 +11,6 @@ import dev.gatun.model.BatchShape;
 import dev.gatun.model.Decoder;
 import dev.gatun.preference.PairObjective;
 import dev.gatun.report.RunPlan;
-import dev.gatun.tensor.DType;
 import dev.gatun.tensor.Slab;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,8 +33,10 @@ record DpoSetup(
   static DpoSetup of(DpoConfig config) {
     OpenDevice device = config.run().device().open(config.run().deviceOptions());
     try {
+      ResolvedPrecision precision =
+          TrainingSetup.precision(config.precision(), config.optimizer(), device.backend());
       TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
-      return of(config, device, source, TrainingData.pairs(config, source));
+      return of(config, device, precision, source, TrainingData.pairs(config, source));
     } catch (Throwable failure) {
       device.backend().close();
       throw failure;
@@ -44,7 +45,11 @@ record DpoSetup(
 
   /** As above, for a model and rows that are already there, whatever the configuration names. */
   static DpoSetup of(
-      DpoConfig config, OpenDevice device, StartModel source, TrainingData<PairTokens> data) {
+      DpoConfig config,
+      OpenDevice device,
+      ResolvedPrecision precision,
+      StartModel source,
+      TrainingData<PairTokens> data) {
     Backend backend = device.backend();
     TrainingSetup.Portion portion = TrainingSetup.Portion.of(backend);
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
@@ -54,17 +59,20 @@ record DpoSetup(
             source.config(),
             data.rows(),
             schedule,
+            precision.precision(),
             portion.tokensPerPack(config.run()),
             portion);
-    String attention =
-        TrainingSetup.planAttention(
-            backend, config.run(), source.config(), Policy.dtype(config.precision()), work.shape());
+    List<String> chosen =
+        List.of(
+            TrainingSetup.describe(precision, config.optimizer()),
+            TrainingSetup.planAttention(
+                backend, config.run(), source.config(), work.dtype(), work.shape()));
     ReferenceScores scores =
         config.loss().scoresReference()
             ? Reference.scores(config, backend, data, schedule, work)
             : null;
     try {
-      return of(config, device, source, data, schedule, work, attention, scores);
+      return of(config, device, source, data, schedule, work, chosen, scores);
     } catch (Throwable failure) {
       if (scores != null) {
         scores.close();
@@ -81,12 +89,11 @@ record DpoSetup(
       TrainingData<PairTokens> data,
       TrainingSchedule schedule,
       DpoWork work,
-      String attention,
+      List<String> chosen,
       @Nullable ReferenceScores scores) {
     Backend backend = device.backend();
     ModelConfig referenceModel = Reference.model(config, source.config());
     BatchShape shape = work.shape();
-    DType dtype = Policy.dtype(config.precision());
     MemoryPlan memory =
         work.memory(
             config,
@@ -94,10 +101,10 @@ record DpoSetup(
             referenceModel,
             scores == null || scores.missing() == 0
                 ? 0
-                : Reference.sizeBytes(config, referenceModel, data.positions()),
+                : Reference.sizeBytes(config, referenceModel, work.dtype(), data.positions()),
             data.positions(),
             backend.memory());
-    double peakFlopsPerSecond = MatmulCeiling.measure(backend, dtype);
+    double peakFlopsPerSecond = MatmulCeiling.measure(backend, work.dtype());
     Decoder decoder;
     Policy policy;
     Reference reference;
@@ -109,8 +116,8 @@ record DpoSetup(
           new Policy(
               backend,
               source,
-              config.precision(),
-              config.model().dtype(),
+              work.precision(),
+              config.model().saved(),
               config.optimizer(),
               config.run().seed(),
               schedule.totalSteps());
@@ -131,7 +138,7 @@ record DpoSetup(
 
     List<String> notes = new ArrayList<>();
     notes.addAll(device.notes());
-    notes.add(attention);
+    notes.addAll(chosen);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.addAll(reference == null ? List.of("reference: none") : reference.notes());
@@ -146,6 +153,12 @@ record DpoSetup(
         shape,
         slab,
         results,
-        TrainingSetup.plan(config.run(), schedule, RunPlan.Rows.PAIRS, peakFlopsPerSecond, notes));
+        TrainingSetup.plan(
+            config.run(),
+            schedule,
+            RunPlan.Rows.PAIRS,
+            work.precision(),
+            peakFlopsPerSecond,
+            notes));
   }
 }

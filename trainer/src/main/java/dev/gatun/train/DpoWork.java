@@ -19,12 +19,18 @@ import java.util.List;
  * How the pairs of a run are packed, and what that takes: found by packing every step once, so that
  * no step can ask for more than was allocated before the first.
  *
+ * @param precision storage type of weights and activations
  * @param chunkRows prediction rows that the head makes logits for at a time
  * @param shape large enough for every pack
  * @param resultBytes most that the packs of a step leave for the host, together
  */
 record DpoWork(
-    StepPacker packer, Coupling coupling, int chunkRows, BatchShape shape, long resultBytes) {
+    StepPacker packer,
+    Coupling coupling,
+    Precision precision,
+    int chunkRows,
+    BatchShape shape,
+    long resultBytes) {
 
   /** Packs every step of a run in portions that suit a kind of device. */
   static DpoWork of(
@@ -32,6 +38,7 @@ record DpoWork(
       ModelConfig model,
       List<PairTokens> pairs,
       TrainingSchedule schedule,
+      Precision precision,
       int maxTokens,
       TrainingSetup.Portion portion) {
     Coupling coupling =
@@ -52,7 +59,12 @@ record DpoWork(
       }
       Policy.planResults(results);
     }
-    return new DpoWork(packer, coupling, chunkRows, largest, results.highWaterBytes());
+    return new DpoWork(packer, coupling, precision, chunkRows, largest, results.highWaterBytes());
+  }
+
+  /** {@link #precision} of tensors. */
+  DType dtype() {
+    return Policy.dtype(precision);
   }
 
   /**
@@ -71,7 +83,7 @@ record DpoWork(
       BackendMemory backend) {
     return MemoryPlan.of(
         model,
-        Policy.dtype(config.precision()),
+        dtype(),
         config.optimizer(),
         referenceBytes,
         positions,
@@ -82,7 +94,7 @@ record DpoWork(
 
   /** What a step allocates. */
   MemoryPlan.Step step(DpoConfig config, ModelConfig model, ModelConfig reference) {
-    DType dtype = Policy.dtype(config.precision());
+    DType dtype = dtype();
     Slab planner = Slab.planner();
     DeviceBatch.plan(planner, shape);
     if (config.loss().scoresReference()) {

@@ -12,11 +12,20 @@ import org.jspecify.annotations.Nullable;
  * @param refModelNameOrPath model directory of the reference; null: the policy's start
  * @param dtype storage type of weights and activations
  */
-public record ModelSource(Path modelNameOrPath, @Nullable Path refModelNameOrPath, Precision dtype)
+public record ModelSource(
+    Path modelNameOrPath, @Nullable Path refModelNameOrPath, PrecisionChoice dtype)
     implements EffectiveConfig.Section {
   public ModelSource {
     Objects.requireNonNull(modelNameOrPath, "modelNameOrPath");
     Objects.requireNonNull(dtype, "dtype");
+  }
+
+  /**
+   * Storage type of the weights that are written: float32, which every run has or can make exactly,
+   * unless {@code dtype} names bfloat16.
+   */
+  Precision saved() {
+    return dtype == PrecisionChoice.BFLOAT16 ? Precision.BFLOAT16 : Precision.FLOAT32;
   }
 
   /** The reference's directory. */

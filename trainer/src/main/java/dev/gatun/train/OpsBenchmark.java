@@ -35,6 +35,7 @@ public final class OpsBenchmark {
   private final BenchmarkConfig config;
   private final Backend backend;
   private final ModelConfig model;
+  private final Precision precision;
   private final DType dtype;
   private final OpSizes sizes;
   private final Consumer<String> notes;
@@ -45,15 +46,17 @@ public final class OpsBenchmark {
   private OpsBenchmark(
       BenchmarkConfig config,
       Backend backend,
+      Precision precision,
       ModelConfig model,
       Consumer<String> notes,
       Consumer<Op> progress) {
     this.config = config;
     this.backend = backend;
+    this.precision = precision;
     this.model = model;
     this.notes = notes;
     this.progress = progress;
-    dtype = Policy.dtype(config.precision());
+    dtype = Policy.dtype(precision);
     sizes =
         new OpSizes(
             config.pairsPerStep(),
@@ -73,8 +76,12 @@ public final class OpsBenchmark {
     OpenDevice device = config.device().open(config.deviceOptions());
     try (Backend backend = device.backend();
         StartModel model = config.model().open(config.seed())) {
+      ResolvedPrecision precision = config.dtype().on(backend);
       device.notes().forEach(notes);
-      return new OpsBenchmark(config, backend, model.config(), notes, progress).measure();
+      notes.accept("dtype: " + precision);
+      return new OpsBenchmark(
+              config, backend, precision.precision(), model.config(), notes, progress)
+          .measure();
     }
   }
 
@@ -98,7 +105,7 @@ public final class OpsBenchmark {
     }
     return new OpsReport(
         config.model().title(),
-        config.precision(),
+        precision,
         tokens,
         backend.description(),
         copyBytesPerSecond,

@@ -118,13 +118,22 @@ public record OptimizerConfig(
     return weights * bytesPerWeight(dtype) + (scales + normAndScale) * DType.F32.sizeBytes();
   }
 
-  /** What holds only together with the precision of a run. */
-  void check(Precision computed) {
+  /** What holds only together with the precision of a run, as far as that is known. */
+  void check(PrecisionChoice chosen) {
+    checkRounding(chosen != PrecisionChoice.FLOAT32, chosen);
+  }
+
+  /** The same, on the device of the run. */
+  void check(ResolvedPrecision resolved) {
+    checkRounding(resolved.precision() == Precision.BFLOAT16, resolved);
+  }
+
+  private void checkRounding(boolean rounds, Object weights) {
     Check.acts(
         "bf16_stochastic_round",
         bf16StochasticRound,
-        computed == Precision.BFLOAT16,
-        "weights are float32, which are not rounded; add bf16 or remove it");
+        rounds,
+        "weights are %s, which are not rounded; add bf16 or remove it".formatted(weights));
   }
 
   /** Steps of warm-up in a run of {@code totalSteps}, rounded up as transformers does. */

@@ -6,11 +6,6 @@ public enum Precision {
   /** Weights keep exact f32 master values: bf16 plus a 16-bit remainder. */
   BFLOAT16;
 
-  /** The constant of this name; see {@link #toString}. */
-  public static Precision fromName(String name) {
-    return OptionName.parse(Precision.class, "dtype", name);
-  }
-
   /** The name as users spell it. */
   @Override
   public String toString() {

@@ -88,12 +88,12 @@ final class Reference implements AutoCloseable {
       if (!stored) {
         return ReferenceScores.ofRun(data.rows(), schedule);
       }
-      Numerics numerics = backend.numerics(Policy.dtype(config.precision()));
+      Numerics numerics = backend.numerics(work.dtype());
       List<String> facts =
           List.of(
               "numerics " + Scorer.NUMERICS_VERSION,
               numerics.identity(),
-              "precision " + config.precision(),
+              "precision " + rounding(config, work.dtype()),
               "logits " + work.chunkRows(),
               model.toString(),
               directory.fingerprint());
@@ -129,7 +129,7 @@ final class Reference implements AutoCloseable {
     if (other != null) {
       try (ModelDirectory directory = ModelDirectory.open(other)) {
         model = config(directory);
-        ownParameters = read(backend, directory, model, policy.parameters().dtype());
+        ownParameters = read(config, backend, directory, model, policy.parameters().dtype());
       }
       ownDecoder = new Decoder(backend, model, positions);
     } else if (!loss.precomputeRefLogProbs()) {
@@ -159,7 +159,7 @@ final class Reference implements AutoCloseable {
     try (ModelDirectory directory = ModelDirectory.open(config.model().reference())) {
       ModelConfig model = config(directory);
       Decoder decoder = new Decoder(backend, model, positions);
-      Parameters parameters = read(backend, directory, model, Policy.dtype(config.precision()));
+      Parameters parameters = read(config, backend, directory, model, work.dtype());
       Reference reference =
           new Reference(
               backend,
@@ -176,10 +176,22 @@ final class Reference implements AutoCloseable {
   }
 
   private static Parameters read(
-      Backend backend, ModelDirectory directory, ModelConfig model, DType dtype) {
+      DpoConfig config, Backend backend, ModelDirectory directory, ModelConfig model, DType dtype) {
     Parameters parameters = new Parameters(backend, "reference", ParameterLayout.of(model), dtype);
-    WeightFiles.read(backend, directory, parameters);
+    WeightFiles.read(backend, directory, parameters, ties(config));
     return parameters;
+  }
+
+  /** As the policy's bf16 weights are rounded, so that the same files give both the same bits. */
+  private static WeightFiles.Ties ties(DpoConfig config) {
+    return config.optimizer().bf16StochasticRound()
+        ? WeightFiles.Ties.TO_EVEN
+        : WeightFiles.Ties.AWAY_FROM_ZERO;
+  }
+
+  /** What a weight's bits depend on besides its file. */
+  private static String rounding(DpoConfig config, DType dtype) {
+    return dtype == DType.BF16 ? "bfloat16, ties " + ties(config) : "float32";
   }
 
   /** The model of the reference. */
@@ -192,15 +204,15 @@ final class Reference implements AutoCloseable {
    * Bytes that the reference keeps besides the policy's, until its last row is scored.
    *
    * @param model its model
+   * @param dtype of its weights
    * @param positions longest text
    */
-  static long sizeBytes(DpoConfig config, ModelConfig model, int positions) {
+  static long sizeBytes(DpoConfig config, ModelConfig model, DType dtype, int positions) {
     boolean another = config.model().refModelNameOrPath() != null;
     if (!config.loss().scoresReference() || (!another && config.loss().precomputeRefLogProbs())) {
       return 0;
     }
-    long weights =
-        ParameterLayout.of(model).elementCount() * Policy.dtype(config.precision()).sizeBytes();
+    long weights = ParameterLayout.of(model).elementCount() * dtype.sizeBytes();
     return another ? weights + Decoder.sizeBytes(model, positions) : weights;
   }
 

@@ -80,6 +80,8 @@ public final class ReferenceScoring implements AutoCloseable {
 
   private static ReferenceScoring open(DpoConfig config, OpenDevice device) {
     Backend backend = device.backend();
+    ResolvedPrecision precision =
+        TrainingSetup.precision(config.precision(), config.optimizer(), backend);
     try (TrainingSetup.Source source =
         TrainingSetup.Source.open(config.model().modelNameOrPath())) {
       TrainingData<PairTokens> data = TrainingData.pairs(config, source);
@@ -91,10 +93,12 @@ public final class ReferenceScoring implements AutoCloseable {
               source.config(),
               data.rows(),
               schedule,
+              precision.precision(),
               portion.tokensPerPack(config.run()),
               portion);
-      DType dtype = Policy.dtype(config.precision());
+      DType dtype = work.dtype();
       List<String> notes = new ArrayList<>(device.notes());
+      notes.add("dtype: " + precision);
       notes.add(
           TrainingSetup.planAttention(backend, config.run(), source.config(), dtype, work.shape()));
       notes.addAll(data.report());

@@ -27,7 +27,8 @@ import org.jspecify.annotations.Nullable;
  * @param saveStrategy when model directories {@code checkpoint-N} are written
  * @param saveSteps optimizer steps between two of them; below 1: a share of all steps
  * @param gradientCheckpointing recompute a layer's activations in the backward pass
- * @param bf16 store weights and activations in bf16, with exact f32 master weights
+ * @param bf16 store weights and activations in bf16, with exact f32 master weights; false: in f32,
+ *     unless {@code dtype} names bf16; null: as {@code dtype} says
  * @param device where to compute
  * @param attnImplementation who computes attention
  * @param threads CPU threads; 0: all cores
@@ -53,7 +54,7 @@ public record RunConfig(
     SaveStrategy saveStrategy,
     double saveSteps,
     boolean gradientCheckpointing,
-    boolean bf16,
+    @Nullable Boolean bf16,
     Device device,
     AttentionImplementation attnImplementation,
     int threads,
@@ -153,6 +154,14 @@ public record RunConfig(
   /** How {@link #device} computes. */
   DeviceOptions deviceOptions() {
     return new DeviceOptions(threads, cudaHome, debugSync, tf32, cudaGraphs);
+  }
+
+  /** Storage type of weights and activations, given the option {@code dtype}. */
+  PrecisionChoice precision(PrecisionChoice dtype) {
+    if (bf16 == null) {
+      return dtype;
+    }
+    return dtype.with(bf16 ? PrecisionChoice.BFLOAT16 : PrecisionChoice.FLOAT32);
   }
 
   /** Rows in an optimizer step. */

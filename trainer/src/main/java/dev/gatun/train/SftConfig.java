@@ -18,14 +18,14 @@ public record SftConfig(
   static final double DEFAULT_LEARNING_RATE = 2e-5;
 
   public SftConfig {
-    optimizer.check(run.bf16() ? Precision.BFLOAT16 : model.dtype());
+    optimizer.check(run.precision(model.dtype()));
     Check.that(
         "dataset_text_field", !datasetTextField.isBlank(), "nothing", "the name of a column");
   }
 
-  /** Storage type of weights and activations: {@code dtype}, or bf16 if {@code bf16} says so. */
-  public Precision precision() {
-    return run.bf16() ? Precision.BFLOAT16 : model.dtype();
+  /** Storage type of weights and activations, as {@code dtype} and {@code bf16} choose it. */
+  public PrecisionChoice precision() {
+    return run.precision(model.dtype());
   }
 
   public static Builder builder() {

@@ -52,8 +52,10 @@ public final class SftTrainer implements AutoCloseable {
   private SftTrainer(SftConfig config, List<MetricsListener> listeners, OpenDevice device) {
     Backend backend = device.backend();
     this.listeners = listeners;
+    ResolvedPrecision precision =
+        TrainingSetup.precision(config.precision(), config.optimizer(), backend);
+    DType dtype = Policy.dtype(precision.precision());
     TrainingSetup.Source source = TrainingSetup.Source.open(config.model().modelNameOrPath());
-    DType dtype = Policy.dtype(config.precision());
     TrainingData<SftTokens> data = TrainingData.texts(config, source);
     rows = data.rows();
     TrainingSchedule schedule = TrainingSetup.schedule(config.run(), data.lengths());
@@ -105,8 +107,8 @@ public final class SftTrainer implements AutoCloseable {
           new Policy(
               backend,
               source,
-              config.precision(),
-              config.model().dtype(),
+              precision.precision(),
+              config.model().saved(),
               config.optimizer(),
               config.run().seed(),
               schedule.totalSteps());
@@ -121,12 +123,19 @@ public final class SftTrainer implements AutoCloseable {
 
     List<String> notes = new ArrayList<>();
     notes.addAll(device.notes());
+    notes.add(TrainingSetup.describe(precision, config.optimizer()));
     notes.add(attention);
     notes.addAll(source.config().notes());
     notes.addAll(data.report());
     notes.add(memory.describe());
     plan =
-        TrainingSetup.plan(config.run(), schedule, RunPlan.Rows.SAMPLES, peakFlopsPerSecond, notes);
+        TrainingSetup.plan(
+            config.run(),
+            schedule,
+            RunPlan.Rows.SAMPLES,
+            precision.precision(),
+            peakFlopsPerSecond,
+            notes);
   }
 
   /**

@@ -27,10 +27,12 @@ public final class StepBenchmark {
   private static final double EXO_LABEL_SMOOTHING = 1e-3;
 
   private final BenchmarkConfig config;
+  private final Precision precision;
   private final DpoTrainer trainer;
 
-  private StepBenchmark(BenchmarkConfig config, DpoTrainer trainer) {
+  private StepBenchmark(BenchmarkConfig config, Precision precision, DpoTrainer trainer) {
     this.config = config;
+    this.precision = precision;
     this.trainer = trainer;
   }
 
@@ -44,25 +46,30 @@ public final class StepBenchmark {
       BenchmarkConfig config, Consumer<String> notes, Consumer<BenchmarkRound> progress) {
     DpoConfig training = training(config);
     OpenDevice device = config.device().open(config.deviceOptions());
+    ResolvedPrecision precision;
     DpoTrainer trainer;
     try {
+      precision =
+          TrainingSetup.precision(training.precision(), training.optimizer(), device.backend());
       StartModel model = config.model().open(config.seed());
       trainer =
           DpoTrainer.of(
-              training, List.of(), DpoSetup.of(training, device, model, pairs(config, model)));
+              training,
+              List.of(),
+              DpoSetup.of(training, device, precision, model, pairs(config, model)));
     } catch (Throwable failure) {
       device.backend().close();
       throw failure;
     }
     try (trainer) {
       trainer.plan().notes().forEach(notes);
-      return new StepBenchmark(config, trainer).measure(progress);
+      return new StepBenchmark(config, precision.precision(), trainer).measure(progress);
     }
   }
 
   private BenchmarkReport measure(Consumer<BenchmarkRound> progress) {
     Backend backend = trainer.backend();
-    DType dtype = Policy.dtype(config.precision());
+    DType dtype = Policy.dtype(precision);
     double peak = MatmulCeiling.measureThoroughly(backend, dtype);
 
     long begin = System.nanoTime();
@@ -85,6 +92,7 @@ public final class StepBenchmark {
     peak = Math.max(peak, MatmulCeiling.measureThoroughly(backend, dtype));
     return new BenchmarkReport(
         config,
+        precision,
         ParameterLayout.of(trainer.policy().config()).parameterCount(),
         backend.description(),
         peak,
@@ -129,7 +137,7 @@ public final class StepBenchmark {
             .modelNameOrPath(Path.of(config.model().title()))
             .datasetName(NO_FILE)
             .outputDir(NO_FILE)
-            .dtype(config.precision())
+            .dtype(config.dtype())
             .lossType(config.loss())
             .trainSamplingStrategy(SamplingStrategy.SEQUENTIAL)
             .perDeviceTrainBatchSize(config.pairsPerStep())

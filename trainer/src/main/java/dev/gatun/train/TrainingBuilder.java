@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     permits DpoConfig.Builder, SftConfig.Builder {
   private @Nullable Path modelNameOrPath;
-  private Precision dtype = Precision.FLOAT32;
+  private PrecisionChoice dtype = PrecisionChoice.AUTO;
   private @Nullable Path datasetName;
   private String datasetTrainSplit = "train";
   private @Nullable Integer maxLength = 1024;
@@ -50,7 +50,7 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   private SaveStrategy saveStrategy = SaveStrategy.STEPS;
   private double saveSteps = RunConfig.DEFAULT_SAVE_STEPS;
   private boolean gradientCheckpointing;
-  private boolean bf16;
+  private @Nullable Boolean bf16;
   private Device device = Device.AUTO;
   private AttentionImplementation attnImplementation = AttentionImplementation.AUTO;
   private int threads;
@@ -73,7 +73,12 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
     return self();
   }
 
-  public final B dtype(Precision value) {
+  /**
+   * Storage type of weights and activations. Unless this or {@link #bf16} is set it follows the
+   * device, here as on the command line: a run must not depend on who starts it. Name one where
+   * results are compared between machines.
+   */
+  public final B dtype(PrecisionChoice value) {
     dtype = value;
     return self();
   }
@@ -254,6 +259,12 @@ public abstract sealed class TrainingBuilder<B extends TrainingBuilder<B>>
   /** Stores weights and activations in bf16, with exact f32 master weights. */
   public final B bf16() {
     bf16 = true;
+    return self();
+  }
+
+  /** Stores weights and activations in f32, unless {@link #dtype} names bf16. */
+  public final B noBf16() {
+    bf16 = false;
     return self();
   }
 

@@ -107,6 +107,31 @@ final class TrainingSetup implements AutoCloseable {
     this.run = run;
   }
 
+  /**
+   * The storage type of a run on its device.
+   *
+   * @throws ConfigException if an option of the optimizer needs another
+   */
+  static ResolvedPrecision precision(
+      PrecisionChoice choice, OptimizerConfig optimizer, Backend backend) {
+    ResolvedPrecision resolved = choice.on(backend);
+    optimizer.check(resolved);
+    return resolved;
+  }
+
+  /** A line for the user: the storage type, its reason, and where small updates go. */
+  static String describe(ResolvedPrecision precision, OptimizerConfig optimizer) {
+    String masters =
+        switch (precision.precision()) {
+          case FLOAT32 -> "";
+          case BFLOAT16 ->
+              optimizer.bf16StochasticRound()
+                  ? ", rounded at random, no masters"
+                  : ", exact float32 masters";
+        };
+    return "dtype: " + precision + masters;
+  }
+
   /** The steps of a run over rows of these lengths, in tokens. */
   static TrainingSchedule schedule(RunConfig run, int[] lengths) {
     SampleOrder order =
@@ -126,6 +151,7 @@ final class TrainingSetup implements AutoCloseable {
       RunConfig run,
       TrainingSchedule schedule,
       RunPlan.Rows rows,
+      Precision precision,
       double peakFlopsPerSecond,
       List<String> notes) {
     long steps = schedule.totalSteps();
@@ -138,6 +164,7 @@ final class TrainingSetup implements AutoCloseable {
         run.loggingInterval(steps),
         run.loggingFirstStep(),
         run.saveStrategy() == SaveStrategy.STEPS ? run.saveInterval(steps) : 0,
+        precision.toString(),
         peakFlopsPerSecond,
         notes);
   }

@@ -43,7 +43,17 @@ class RunReporterTest {
 
   private static RunPlan plan(long steps, long interval, boolean firstStep) {
     return new RunPlan(
-        RunPlan.Rows.PAIRS, steps, 1, 8, 4, interval, firstStep, 0, 1e9, List.of("a note"));
+        RunPlan.Rows.PAIRS,
+        steps,
+        1,
+        8,
+        4,
+        interval,
+        firstStep,
+        0,
+        "bfloat16",
+        1e9,
+        List.of("a note"));
   }
 
   private static StepMetrics step(long step, int microBatches, double value) {
@@ -151,6 +161,7 @@ class RunReporterTest {
     assertEquals(3, lines.size());
     assertEquals("NaN", json.readTree(lines.get(1)).get("loss").asText());
     assertEquals(16, json.readTree(lines.get(2)).get("train_samples_per_second").asDouble(), 1e-9);
+    assertEquals("bfloat16", json.readTree(lines.get(2)).get("dtype").asText());
   }
 
   @Test

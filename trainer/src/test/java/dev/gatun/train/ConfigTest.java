@@ -15,10 +15,12 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -111,7 +113,11 @@ class ConfigTest {
         without("adam_beta2", "optim", b -> b.optim(OptimizerType.SGD).adamBeta2(0.9)),
         without("rmsprop_alpha", "optim", b -> b.rmspropAlpha(0.9)),
         without("momentum", "optim", b -> b.momentum(0.9)),
-        without("bf16_stochastic_round", "bf16", b -> b.bf16StochasticRound()),
+        without(
+            "bf16_stochastic_round",
+            "bf16",
+            b -> b.dtype(PrecisionChoice.FLOAT32).bf16StochasticRound()),
+        without("bf16_stochastic_round", "bf16", b -> b.noBf16().bf16StochasticRound()),
         without(
             "bf16_stochastic_round",
             "optim",
@@ -209,6 +215,32 @@ class ConfigTest {
     assertTrue(dpo(b -> b.lossType(LossType.SFT)).loss().scoresReference());
     assertFalse(dpo(b -> b.lossType(LossType.SIMPO)).loss().scoresReference());
     assertFalse(dpo(b -> b.referenceFree()).loss().readsReference());
+  }
+
+  /** What {@code dtype} and {@code bf16} choose together: computed in, and written. */
+  @ParameterizedTest
+  @CsvSource({
+    "auto, , auto, float32",
+    "auto, true, bfloat16, float32",
+    "auto, false, float32, float32",
+    "float32, , float32, float32",
+    "float32, true, bfloat16, float32",
+    "float32, false, float32, float32",
+    "bfloat16, , bfloat16, bfloat16",
+    "bfloat16, true, bfloat16, bfloat16",
+    "bfloat16, false, bfloat16, bfloat16"
+  })
+  void dtypeAndBf16(String dtype, @Nullable Boolean bf16, String computed, String saved) {
+    DpoConfig config =
+        dpo(
+            b -> {
+              b.dtype(PrecisionChoice.fromName(dtype));
+              if (bf16 != null) {
+                b = bf16 ? b.bf16() : b.noBf16();
+              }
+            });
+    assertEquals(computed, config.precision().toString());
+    assertEquals(saved, config.model().saved().toString());
   }
 
   @Test

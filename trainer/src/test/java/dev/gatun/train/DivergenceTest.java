@@ -31,6 +31,7 @@ class DivergenceTest {
             .modelNameOrPath(GOLDENS.resolve("models/tiny-llama"))
             .datasetName(GOLDENS.resolve("data/parity.standard.jsonl"))
             .outputDir(temp.resolve("out"))
+            .dtype(PrecisionChoice.FLOAT32)
             .overwriteOutputDir()
             .device(Device.CPU)
             .threads(1)

@@ -40,6 +40,7 @@ class DpoPlanTest {
         builder -> builder.refModelNameOrPath(GOLDENS.resolve("models/tiny-llama-rope3"))),
     NO_REFERENCE(DpoConfig.Builder::referenceFree),
     MASTERS(TrainingBuilder::bf16),
+    AUTO(builder -> builder.dtype(PrecisionChoice.AUTO)),
     EIGHT_BITS(builder -> builder.bf16().optim(OptimizerType.ADAMW_8BIT).bf16StochasticRound()),
     MOMENTUM(builder -> builder.optim(OptimizerType.SGD).momentum(0.9)),
     WEIGHTED(builder -> builder.useWeighting()),
@@ -65,6 +66,7 @@ class DpoPlanTest {
             .modelNameOrPath(GOLDENS.resolve("models").resolve(model))
             .datasetName(GOLDENS.resolve("data/parity.standard.jsonl"))
             .outputDir(temp.resolve("out"))
+            .dtype(PrecisionChoice.FLOAT32)
             .overwriteOutputDir()
             .device(device)
             .perDeviceTrainBatchSize(3)
@@ -188,6 +190,7 @@ class DpoPlanTest {
             .modelNameOrPath(config.model().modelNameOrPath())
             .datasetName(config.data().datasetName())
             .outputDir(temp)
+            .dtype(PrecisionChoice.FLOAT32)
             .device(CUDA)
             .perDeviceTrainBatchSize(3)
             .gradientAccumulationSteps(2)

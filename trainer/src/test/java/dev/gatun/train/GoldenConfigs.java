@@ -20,6 +20,7 @@ final class GoldenConfigs {
             .modelNameOrPath(goldens.resolve("models").resolve(a.get("model").asText()))
             .datasetName(goldens.resolve("data").resolve(a.get("data").asText()))
             .outputDir(output)
+            .dtype(PrecisionChoice.FLOAT32)
             .overwriteOutputDir()
             .device(device)
             .threads(device.type() == Device.Type.CPU ? 1 : 0)
@@ -65,7 +66,7 @@ final class GoldenConfigs {
       builder.gradientCheckpointing();
     }
     if (a.get("precision").asText().equals("bf16")) {
-      builder.dtype(Precision.BFLOAT16);
+      builder.dtype(PrecisionChoice.BFLOAT16);
     }
     if (a.get("precision").asText().equals("amp")) {
       builder.bf16();

@@ -22,7 +22,7 @@ class OpsBenchmarkTest {
   private static final int PAIRS = 2;
   private static final int TOKENS = PAIRS * (7 + 2 * 3);
 
-  private static OpsReport run(String device, Precision precision, List<String> notes) {
+  private static OpsReport run(String device, PrecisionChoice dtype, List<String> notes) {
     List<OpsReport.Op> progress = new ArrayList<>();
     OpsReport report =
         OpsBenchmark.run(
@@ -31,7 +31,7 @@ class OpsBenchmarkTest {
                 new LengthRange(5, 9),
                 new LengthRange(3, 3),
                 PAIRS,
-                precision,
+                dtype,
                 LossType.SIGMOID,
                 ReferenceTime.CACHED,
                 false,
@@ -50,9 +50,9 @@ class OpsBenchmarkTest {
 
   @ParameterizedTest
   @CsvSource({"cpu, FLOAT32", "cpu, BFLOAT16", "cuda, BFLOAT16"})
-  void everyOpIsMeasured(String device, Precision precision) {
+  void everyOpIsMeasured(String device, PrecisionChoice dtype) {
     List<String> notes = new ArrayList<>();
-    OpsReport report = run(device, precision, notes);
+    OpsReport report = run(device, dtype, notes);
     Map<String, OpsReport.Op> ops =
         report.ops().stream().collect(Collectors.toMap(OpsReport.Op::name, Function.identity()));
     for (OpPass pass : OpPass.values()) {
@@ -74,7 +74,7 @@ class OpsBenchmarkTest {
 
   @Test
   void productsHaveTheWorkOfTheirShapes() {
-    OpsReport report = run("cpu", Precision.FLOAT32, new ArrayList<>());
+    OpsReport report = run("cpu", PrecisionChoice.FLOAT32, new ArrayList<>());
     Map<String, Double> flops =
         report.ops().stream().collect(Collectors.toMap(OpsReport.Op::name, OpsReport.Op::flops));
     double qkv = 2.0 * TOKENS * 64 * (64 + 2 * 32);
@@ -93,7 +93,7 @@ class OpsBenchmarkTest {
 
   @Test
   void jsonSaysWhatTheOpsSay() throws IOException {
-    OpsReport report = run("cpu", Precision.FLOAT32, new ArrayList<>());
+    OpsReport report = run("cpu", PrecisionChoice.FLOAT32, new ArrayList<>());
     JsonNode json = new ObjectMapper().readTree(report.toJson());
     assertEquals(report.ops().size(), json.get("ops").size());
     JsonNode first = json.at("/ops/0");

@@ -68,20 +68,23 @@ class ReferenceStoreRunsTest {
     return GOLDENS.resolve("models").resolve(name);
   }
 
+  private DpoConfig.Builder builder() {
+    return DpoConfig.builder()
+        .modelNameOrPath(model("tiny-llama"))
+        .datasetName(GOLDENS.resolve("data/parity.standard.jsonl"))
+        .outputDir(temp.resolve("out"))
+        .dtype(PrecisionChoice.FLOAT32)
+        .overwriteOutputDir()
+        .device(Device.CPU)
+        .threads(1)
+        .referenceStore(ReferenceStoreFolder.of(store()))
+        .trainSamplingStrategy(SamplingStrategy.SEQUENTIAL)
+        .perDeviceTrainBatchSize(4)
+        .learningRate(1e-3)
+        .maxSteps(4);
+  }
+
   private Run train(UnaryOperator<DpoConfig.Builder> change) {
-    DpoConfig.Builder builder =
-        DpoConfig.builder()
-            .modelNameOrPath(model("tiny-llama"))
-            .datasetName(GOLDENS.resolve("data/parity.standard.jsonl"))
-            .outputDir(temp.resolve("out"))
-            .overwriteOutputDir()
-            .device(Device.CPU)
-            .threads(1)
-            .referenceStore(ReferenceStoreFolder.of(store()))
-            .trainSamplingStrategy(SamplingStrategy.SEQUENTIAL)
-            .perDeviceTrainBatchSize(4)
-            .learningRate(1e-3)
-            .maxSteps(4);
     List<Double> losses = new ArrayList<>();
     MetricsListener collect =
         new MetricsListener() {
@@ -90,7 +93,8 @@ class ReferenceStoreRunsTest {
             losses.add(metrics.value(MetricName.LOSS));
           }
         };
-    try (DpoTrainer trainer = DpoTrainer.create(change.apply(builder).build(), List.of(collect))) {
+    try (DpoTrainer trainer =
+        DpoTrainer.create(change.apply(builder()).build(), List.of(collect))) {
       trainer.train();
       return new Run(
           trainer.plan().notes(),
@@ -153,6 +157,7 @@ class ReferenceStoreRunsTest {
   @ValueSource(strings = {"tiny-llama", "tiny-gpt2", "tiny-llama-bf16"})
   void orderAndPacksShare(String name) {
     Precision precision = name.endsWith("bf16") ? Precision.BFLOAT16 : Precision.FLOAT32;
+    PrecisionChoice dtype = choice(precision);
     boolean independent;
     try (Backend backend = CpuBackend.create(new CpuOptions(1, null))) {
       independent =
@@ -161,7 +166,7 @@ class ReferenceStoreRunsTest {
     assertTrue(independent || precision == Precision.BFLOAT16);
     train(
         builder ->
-            builder.modelNameOrPath(model(name)).dtype(precision).maxSteps(-1).numTrainEpochs(1));
+            builder.modelNameOrPath(model(name)).dtype(dtype).maxSteps(-1).numTrainEpochs(1));
     for (UnaryOperator<DpoConfig.Builder> change :
         List.<UnaryOperator<DpoConfig.Builder>>of(
             builder -> builder.trainSamplingStrategy(SamplingStrategy.RANDOM).seed(7),
@@ -169,7 +174,7 @@ class ReferenceStoreRunsTest {
             builder -> builder.maxTokensPerPack(1))) {
       // The first step's exact check is part of this: stored scores are the policy's own bits.
       UnaryOperator<DpoConfig.Builder> options =
-          builder -> change.apply(builder.modelNameOrPath(model(name)).dtype(precision));
+          builder -> change.apply(builder.modelNameOrPath(model(name)).dtype(dtype));
       Run stored = train(options);
       Run fresh =
           train(builder -> options.apply(builder).referenceStore(ReferenceStoreFolder.NONE));
@@ -182,6 +187,55 @@ class ReferenceStoreRunsTest {
       assertEquals(fresh.losses(), stored.losses());
       assertArrayEquals(fresh.weights(), stored.weights());
     }
+  }
+
+  /** What a precision is known by is the precision, not how a run came to it. */
+  @Test
+  void autoSharesWithWhatItComesTo() {
+    Precision resolved;
+    try (Backend backend = CpuBackend.create(new CpuOptions(1, null))) {
+      resolved = PrecisionChoice.AUTO.on(backend).precision();
+    }
+    Precision other = resolved == Precision.FLOAT32 ? Precision.BFLOAT16 : Precision.FLOAT32;
+    assertEquals(0, train(builder -> builder.dtype(PrecisionChoice.AUTO)).known());
+    assertEquals(16, train(builder -> builder.dtype(PrecisionChoice.AUTO)).known());
+    assertEquals(16, train(builder -> builder.dtype(choice(resolved))).known());
+    assertEquals(0, train(builder -> builder.dtype(choice(other))).known());
+  }
+
+  private static PrecisionChoice choice(Precision precision) {
+    return PrecisionChoice.fromName(precision.toString());
+  }
+
+  /**
+   * A model of f32 files in bf16: {@code gatun score} reads the reference by itself, and a run that
+   * starts from it splits exact masters, which must round alike. tiny-llama has weights half-way
+   * between two bf16 values.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"exact", "stochastic"})
+  void scoresMadeAloneAreTheRunsOwnInBf16(String steps) {
+    UnaryOperator<DpoConfig.Builder> options =
+        builder -> steps.equals("exact") ? builder.bf16() : builder.bf16().bf16StochasticRound();
+    try (ReferenceScoring scoring = ReferenceScoring.open(options.apply(builder()).build())) {
+      assertEquals(16, scoring.score().size());
+    }
+    Run stored = train(options);
+    assertEquals(16, stored.known());
+    Run fresh = train(builder -> options.apply(builder).referenceStore(ReferenceStoreFolder.NONE));
+    assertEquals(fresh.losses(), stored.losses());
+    assertArrayEquals(fresh.weights(), stored.weights());
+    // A reference that is named, and happens to be the start, is the start too: ln 2 of margin 0.
+    Run named = train(b -> options.apply(b).refModelNameOrPath(model("tiny-llama")));
+    assertEquals(fresh.losses(), named.losses());
+    Run alone =
+        train(
+            b ->
+                options
+                    .apply(b)
+                    .refModelNameOrPath(model("tiny-llama"))
+                    .referenceStore(ReferenceStoreFolder.NONE));
+    assertEquals(fresh.losses(), alone.losses());
   }
 
   @Test

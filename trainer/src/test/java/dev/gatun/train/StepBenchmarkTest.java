@@ -25,13 +25,13 @@ class StepBenchmarkTest {
   private static final int ROUNDS = 3;
 
   private static BenchmarkConfig config(
-      BenchmarkModel model, String device, ReferenceTime reference, Precision precision) {
+      BenchmarkModel model, String device, ReferenceTime reference, PrecisionChoice dtype) {
     return new BenchmarkConfig(
         model,
         new LengthRange(5, 9),
         new LengthRange(3, 3),
         PAIRS,
-        precision,
+        dtype,
         LossType.SIGMOID,
         reference,
         false,
@@ -55,7 +55,8 @@ class StepBenchmarkTest {
 
   @Test
   void roundsDoTheSameWork() {
-    BenchmarkReport report = run(config(TINY, "cpu", ReferenceTime.CACHED, Precision.FLOAT32));
+    BenchmarkReport report =
+        run(config(TINY, "cpu", ReferenceTime.CACHED, PrecisionChoice.FLOAT32));
     assertEquals(ROUNDS, report.rounds().size());
     for (BenchmarkRound round : report.rounds()) {
       assertEquals(STEPS * PAIRS, round.pairs());
@@ -76,7 +77,8 @@ class StepBenchmarkTest {
   @ParameterizedTest
   @ValueSource(strings = {"cpu", "cuda"})
   void phasesLieInsideTheRound(String device) {
-    BenchmarkReport report = run(config(TINY, device, ReferenceTime.LIVE, Precision.BFLOAT16));
+    BenchmarkReport report =
+        run(config(TINY, device, ReferenceTime.LIVE, PrecisionChoice.BFLOAT16));
     for (BenchmarkRound round : report.rounds()) {
       for (String phase : List.of("step", "data", "reference", "forward", "head", "backward")) {
         assertTrue(round.phases().nanos().get(phase) > 0, phase + " in " + round);
@@ -92,8 +94,9 @@ class StepBenchmarkTest {
 
   @Test
   void theReferenceIsScoredOnceOrInEveryRound() {
-    BenchmarkReport cached = run(config(TINY, "cpu", ReferenceTime.CACHED, Precision.FLOAT32));
-    BenchmarkReport live = run(config(TINY, "cpu", ReferenceTime.LIVE, Precision.FLOAT32));
+    BenchmarkReport cached =
+        run(config(TINY, "cpu", ReferenceTime.CACHED, PrecisionChoice.FLOAT32));
+    BenchmarkReport live = run(config(TINY, "cpu", ReferenceTime.LIVE, PrecisionChoice.FLOAT32));
     assertTrue(cached.referenceSeconds() > 0);
     assertTrue(Double.isNaN(live.referenceSeconds()));
     assertTrue(!cached.phases().contains("reference"), cached.phases().toString());
@@ -104,7 +107,8 @@ class StepBenchmarkTest {
 
   @Test
   void jsonSaysWhatTheRoundsSay() throws IOException {
-    BenchmarkReport report = run(config(TINY, "cpu", ReferenceTime.CACHED, Precision.FLOAT32));
+    BenchmarkReport report =
+        run(config(TINY, "cpu", ReferenceTime.CACHED, PrecisionChoice.FLOAT32));
     JsonNode json = new ObjectMapper().readTree(report.toJson());
     double median = json.at("/pairs_per_second/median").asDouble();
     assertTrue(json.at("/pairs_per_second/lowest").asDouble() <= median);
@@ -135,7 +139,7 @@ class StepBenchmarkTest {
                 new BenchmarkModel.Directory(model),
                 "cpu",
                 ReferenceTime.CACHED,
-                Precision.FLOAT32));
+                PrecisionChoice.FLOAT32));
     assertEquals(STEPS * PAIRS, report.rounds().getLast().pairs());
   }
 
@@ -168,14 +172,14 @@ class StepBenchmarkTest {
             BenchmarkModel.Shape.of("shape", "gpt2:64,2,4,4,160,97"),
             "cpu",
             ReferenceTime.CACHED,
-            Precision.FLOAT32);
+            PrecisionChoice.FLOAT32);
     BenchmarkConfig longer =
         new BenchmarkConfig(
             config.model(),
             new LengthRange(1, 1022),
             config.answerTokens(),
             config.pairsPerStep(),
-            config.precision(),
+            config.dtype(),
             config.loss(),
             config.reference(),
             config.gradientCheckpointing(),

@@ -2,7 +2,7 @@
  * matmul_panels_kernel.h: the code behind struct Panels, for an element type and an instruction set.
  *
  * B's columns are packed as panels [words, kPanelColumns], A's rows as panels [words, kPanelRows], so that the inner loop reads both in order
- * whatever their layout (Goto and van de Geijn 2008). A word is 4 bytes: one f32, or two bf16 that follow each other in k. The inner loop keeps
+ * whatever their layout (Goto and van de Geijn 2008). words.h says what a word is. The inner loop keeps
  * kPanelRows x kPanelVectors sums in registers. An element of C is the sum of its blocks of k in order, each summed in order from
  * zero: it does not depend on the tile, nor on the thread.
  */
@@ -12,6 +12,7 @@
 #include "guard.h"
 #include "matmul_panels.h"
 #include "transpose.h"
+#include "words.h"
 
 namespace gatun::GATUN_ISA {
 namespace {
@@ -29,51 +30,6 @@ constexpr int64_t kWords = 384;
 constexpr int64_t kBlockRows = 192;
 constexpr int64_t kBlockColumns = 1440;
 static_assert(kBlockRows % kPanelRows == 0 && kBlockColumns % kPanelColumns == 0);
-
-/** Words of f32: one element each. */
-struct F32Words {
-  using T = float;
-  static constexpr int kStep = 1;
-  GATUN_INLINE static floats multiply_add(float a, floats b, floats sum) { return fma(splat(a), b, sum); }
-  /** dst[0..Width) = the words at src[0..Width), in rows of k that are `stride` apart. */
-  template <int Width>
-  GATUN_INLINE static void pack_words(float *dst, const float *src, int64_t) {
-    std::memcpy(dst, src, sizeof(float) * Width);
-  }
-  GATUN_INLINE static float word(const float *src, int64_t, bool) { return *src; }
-};
-
-#if defined(__AVX512BF16__)
-/** Words of two bf16. Their products are exact in f32; denormal ones and denormal sums count as zero (VDPBF16PS). */
-struct Bf16Words {
-  using T = bf16;
-  static constexpr int kStep = 2;
-  GATUN_INLINE static floats multiply_add(float a, floats b, floats sum) {
-    return _mm512_dpbf16_ps(sum, bits_as<__m512bh>(splat_word(a)), bits_as<__m512bh>(b));
-  }
-  GATUN_INLINE static floats splat_word(float a) { return bits_as<floats>(_mm512_set1_epi32(bits_as<int32_t>(a))); }
-  template <int Width>
-  GATUN_INLINE static void pack_words(float *dst, const bf16 *src, int64_t stride) {
-    if constexpr (Width % kLanes == 0) {
-      for (int i = 0; i < Width; i += kLanes) {
-        const words low = zero_extend(load_lanes<halfwords>(src + i, Whole{}));
-        const words high = zero_extend(load_lanes<halfwords>(src + stride + i, Whole{}));
-        store_lanes(dst + i, bits_as<floats>(low | high << 16), Whole{});
-      }
-    } else {
-      static_assert(Width == 8);
-      const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i *>(src));
-      const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i *>(src + stride));
-      _mm_storeu_si128(reinterpret_cast<__m128i *>(dst), _mm_unpacklo_epi16(low, high));
-      _mm_storeu_si128(reinterpret_cast<__m128i *>(dst + 4), _mm_unpackhi_epi16(low, high));
-    }
-  }
-  /** `pair`: there is a second row. */
-  GATUN_INLINE static float word(const bf16 *src, int64_t stride, bool pair) {
-    return bits_as<float>(src->bits | (pair ? static_cast<uint32_t>(src[stride].bits) << 16 : 0u));
-  }
-};
-#endif
 
 /* A pack holds `count` rows of op(A), or columns of op(B), as panels [words, Width] one after the other, the last one filled up with zeros. */
 

@@ -185,27 +185,26 @@ struct Reference {
   }
 };
 
-#if defined(GATUN_TEST_SIMT)
-constexpr bool kRoundsProbabilities = true;
-#else
-constexpr bool kRoundsProbabilities = false;
-#endif
+/** Whether products with probabilities and with d_s are of bf16: on tensor cores, and where the CPU multiplies pairs of bf16. */
+bool rounds_probabilities(const Table &table) {
+  return table.name == "simt" || table.name == "v4-bf16";
+}
 
 /**
  * Rounding allowed for a sum of products with probabilities, as a share of the sum of its terms' magnitudes. A score is a sum of
  * head_dim products and one more rounding for each of scale, soft-cap and lse: off by at most (head_dim + 8) 2^-24 largest_score, and a
  * probability by as much relatively, plus exp's 2^-22; sums over at most 1024 rows or keys in blocks: 2^-24 * 1024 at the very most.
- * bf16 has 8 bits, so rounding to it is off by at most 2^-8: the stored result; in gradients the output that delta reads; on tensor cores, whose
- * operands are bf16, each probability, or in gradients each d_s. Twice this share is allowed to gradients.
+ * bf16 has 8 bits, so rounding to it is off by at most 2^-8: the stored result; in gradients the output that delta reads; where both operands of a
+ * product are bf16, each probability, or in gradients each d_s. Twice this share is allowed to gradients.
  */
-double share(const Setup &s, const Reference &reference) {
+double share(const Setup &s, const Reference &reference, const Table &table) {
   const double scores = 2 * static_cast<double>(s.c.head_dim + 8) * 0x1p-24 * (reference.largest_score + 1);
-  const double stored = s.c.dtype == GATUN_BF16 ? (kRoundsProbabilities ? 0x1p-7 : 0x1p-8) : 0;
+  const double stored = s.c.dtype == GATUN_BF16 ? (rounds_probabilities(table) ? 0x1p-7 : 0x1p-8) : 0;
   return scores + 0x1p-22 + 0x1p-14 + stored;
 }
 
-void check_forward(const Setup &s, const Reference &reference, const std::vector<Array> &outputs) {
-  const double rounding = share(s, reference);
+void check_forward(const Setup &s, const Reference &reference, const std::vector<Array> &outputs, const Table &table) {
+  const double rounding = share(s, reference, table);
   for (int64_t token = 0; token < s.tokens; ++token) {
     for (int64_t i = token * s.width; i < (token + 1) * s.width; ++i) {
       const Sum &want = reference.out[static_cast<size_t>(i)];
@@ -222,8 +221,8 @@ void check_forward(const Setup &s, const Reference &reference, const std::vector
   }
 }
 
-void check_backward(const Setup &s, const Reference &reference, const std::vector<Array> &outputs) {
-  const double rounding = 2 * share(s, reference);
+void check_backward(const Setup &s, const Reference &reference, const std::vector<Array> &outputs, const Table &table) {
+  const double rounding = 2 * share(s, reference, table);
   for (int64_t token = 0; token < s.tokens; ++token) {
     const bool used = reference.token_used[static_cast<size_t>(token)];
     for (int64_t i = 0; i < s.q_stride; ++i) {
@@ -255,9 +254,9 @@ void check_case(const Case &c, uint64_t seed) {
   const Reference reference(s);
   const int before = failures();
   on_every_table([&](const gatun_kernels &kernels) { return s.forward(kernels); },
-                 [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
+                 [&](const std::vector<Array> &outputs, const Table &table) { check_forward(s, reference, outputs, table); });
   on_every_table([&](const gatun_kernels &kernels) { return s.backward(kernels); },
-                 [&](const std::vector<Array> &outputs) { check_backward(s, reference, outputs); });
+                 [&](const std::vector<Array> &outputs, const Table &table) { check_backward(s, reference, outputs, table); });
   if (failures() != before) {
     std::fprintf(stderr, "  with heads %lld, kv_heads %lld, head_dim %lld, window %lld, softcap %g, dtype %d, first segment %d queries %d keys\n",
                  static_cast<long long>(c.heads), static_cast<long long>(c.kv_heads), static_cast<long long>(c.head_dim),
@@ -344,9 +343,9 @@ TEST(attention_of_scales_below_zero) {
       s.scale = scale;
       const Reference reference(s);
       on_every_table([&](const gatun_kernels &kernels) { return s.forward(kernels); },
-                     [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
+                     [&](const std::vector<Array> &outputs, const Table &table) { check_forward(s, reference, outputs, table); });
       on_every_table([&](const gatun_kernels &kernels) { return s.backward(kernels); },
-                     [&](const std::vector<Array> &outputs) { check_backward(s, reference, outputs); });
+                     [&](const std::vector<Array> &outputs, const Table &table) { check_backward(s, reference, outputs, table); });
     }
   }
 }
@@ -358,7 +357,7 @@ TEST(attention_of_large_scores) {
   s.scale = 20;
   const Reference reference(s);
   on_every_table([&](const gatun_kernels &kernels) { return s.forward(kernels); },
-                 [&](const std::vector<Array> &outputs) { check_forward(s, reference, outputs); });
+                 [&](const std::vector<Array> &outputs, const Table &table) { check_forward(s, reference, outputs, table); });
 }
 
 /*

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #if defined(GATUN_TEST_SIMT)
@@ -221,14 +222,18 @@ inline Array workspace_for(const gatun_kernels &kernels, int64_t rows, int64_t c
   return workspace;
 }
 
-/** run(kernels) -> std::vector<Array> of outputs; check(outputs) compares them with the reference. */
+/** run(kernels) -> std::vector<Array> of outputs; check(outputs) or check(outputs, table) compares them with the reference. */
 template <class Run, class Check>
 void on_every_table(const Run &run, const Check &check) {
   for (const Table &table : tables()) {
     set_threads(1);
     const std::vector<Array> first = run(*table.kernels);
     const int before = failures();
-    check(first);
+    if constexpr (std::is_invocable_v<Check, const std::vector<Array> &, const Table &>) {
+      check(first, table);
+    } else {
+      check(first);
+    }
     for (size_t i = 0; i < first.size(); ++i) CHECK(first[i].intact(), "%s: output %zu is written beyond its ends", table.name.c_str(), i);
     if (failures() != before) std::fprintf(stderr, "  with table %s\n", table.name.c_str());
     for (int threads = 2; threads <= kMaxThreads; ++threads) {

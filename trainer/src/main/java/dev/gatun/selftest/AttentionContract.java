@@ -1,5 +1,7 @@
 package dev.gatun.selftest;
 
+import dev.gatun.backend.Backend;
+import dev.gatun.backend.CpuBackend;
 import dev.gatun.backend.CudaBackend;
 import dev.gatun.op.Attention;
 import dev.gatun.op.AttentionOptions;
@@ -107,9 +109,11 @@ public final class AttentionContract {
     double score = options.scale() * longest(qs, headDim) * longest(ks, headDim);
     double scoreRoundings = (headDim + 4) * score;
     // In units of f32's roundoff: that of the storage type, which the output carries and, on tensor
-    // cores, each probability and each dS, since what they multiply is stored.
+    // cores and where the CPU multiplies pairs of bf16, each probability and each dS, since what
+    // they
+    // multiply is stored.
     double storage = Workbench.roundoff(dtype) / Workbench.F32_ROUNDOFF;
-    double operands = bench.backend() instanceof CudaBackend ? storage : 0;
+    double operands = roundsProbabilities(bench.backend(), dtype) ? storage : 0;
     bench.assertClose(lse, expected.lse(), scoreRoundings + keyRows + 16, 1);
     bench.assertClose(out, expected.out(), scoreRoundings + keyRows + 16 + operands, largestV);
 
@@ -136,6 +140,13 @@ public final class AttentionContract {
     bench.assertClose(dQ, d.dQ(), 1, dS * Workbench.largest(ks));
     bench.assertClose(dK, d.dK(), 1, scaled(p, (dS + group * tokens) * Workbench.largest(qs)));
     bench.assertClose(dV, d.dV(), roundings, scaled(p, Workbench.largest(dOuts)));
+  }
+
+  private static boolean roundsProbabilities(Backend backend, DType dtype) {
+    return switch (backend) {
+      case CudaBackend cuda -> true;
+      case CpuBackend cpu -> dtype == DType.BF16 && cpu.isa().equals("v4-bf16");
+    };
   }
 
   /** Euclidean length of the longest row of {@code dim} elements. */

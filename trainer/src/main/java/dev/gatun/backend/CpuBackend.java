@@ -14,6 +14,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -62,7 +63,7 @@ public final class CpuBackend implements Backend {
    */
   public static CpuBackend create(CpuOptions options) {
     Hwloc hwloc = Hwloc.ofThisProcess();
-    return create(options, hwloc, hwloc.topology());
+    return create(options, hwloc, hwloc.topology(), UnaryOperator.identity());
   }
 
   /**
@@ -70,8 +71,10 @@ public final class CpuBackend implements Backend {
    *
    * @param hwloc of this process; belongs to the backend, or is closed if there will be none
    * @param topology what to believe of it
+   * @param kernels the table to call, made of the library's
    */
-  static CpuBackend create(CpuOptions options, Hwloc hwloc, CpuTopology topology) {
+  static CpuBackend create(
+      CpuOptions options, Hwloc hwloc, CpuTopology topology, UnaryOperator<MemorySegment> kernels) {
     try {
       int threads = options.threads() == 0 ? CpuCores.defaultThreads(topology) : options.threads();
       boolean bound = topology.bindsThreads(threads) && NativeLibraries.bindThreads();
@@ -79,7 +82,7 @@ public final class CpuBackend implements Backend {
       if (bound) {
         hwloc.releaseThread();
       }
-      MemorySegment table = table(options.isa());
+      MemorySegment table = kernels.apply(table(options.isa()));
       check("gatun_cpu_set_threads", GatunNative.gatun_cpu_set_threads(threads));
       String isa = options.isa() == null ? GatunNative.gatun_cpu_isa().getString(0) : options.isa();
       NumaMemory numaMemory = NumaMemory.of(hwloc, topology);

@@ -6,7 +6,6 @@ import dev.gatun.backend.Transpose;
 import dev.gatun.hf.ModelConfig;
 import dev.gatun.model.BatchShape;
 import dev.gatun.model.DeviceBatch;
-import dev.gatun.model.Flops;
 import dev.gatun.model.PackedBatch;
 import dev.gatun.model.RopeTable;
 import dev.gatun.op.AdamWStep;
@@ -118,9 +117,13 @@ public final class OpStep {
     return new AttentionOptions(config.attentionScale(), 0, 0);
   }
 
-  /** Of the forward pass of one layer. */
+  /** Of the forward pass of one layer, in which all tokens are queries: not the last one. */
   double attentionFlops() {
-    return Flops.forward(config, batch.host()).attention() / config.numLayers();
+    double first = sizes.promptTokens() + sizes.answerTokens();
+    double second = sizes.answerTokens();
+    double visible =
+        first * (first + 1) / 2 + second * sizes.promptTokens() + second * (second + 1) / 2;
+    return 4.0 * config.numHeads() * config.headDim() * sizes.pairs() * visible;
   }
 
   Heads heads() {

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /**
@@ -23,7 +24,9 @@ final class BoundThreads {
         new CpuTopology(1, List.of(0, 1), real.cores(), real.hardwareThreads(), List.of());
     int processors = Runtime.getRuntime().availableProcessors();
     String mask = mask(Path.of("/proc/thread-self"));
-    try (CpuBackend backend = CpuBackend.create(new CpuOptions(numa.cores(), null), hwloc, numa);
+    try (CpuBackend backend =
+            CpuBackend.create(
+                new CpuOptions(numa.cores(), null), hwloc, numa, UnaryOperator.identity());
         Buffer buffer = backend.allocate("x", 1 << 22)) {
       Tensor x = new Tensor("x", DType.F32, new long[] {1 << 20}, buffer, 0);
       // On all threads of the pool.

@@ -1,9 +1,8 @@
 package dev.gatun.selftest;
 
 import dev.gatun.backend.Backend;
-import dev.gatun.backend.CpuBackend;
-import dev.gatun.bindings.NativeLibraries;
-import dev.gatun.bindings.kernels.GatunNative;
+import dev.gatun.backend.CpuOptions;
+import dev.gatun.backend.OtherKernels;
 import dev.gatun.bindings.kernels.gatun_kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -15,7 +14,6 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
-import java.lang.reflect.Constructor;
 import java.util.List;
 import java.util.Optional;
 
@@ -57,10 +55,11 @@ final class BrokenKernels implements AutoCloseable {
   private final Backend backend;
 
   BrokenKernels(Damage damage, List<String> rows) {
-    NativeLibraries.loadCpu();
-    MemorySegment original =
-        GatunNative.gatun_cpu_kernels(MemorySegment.NULL)
-            .reinterpret(gatun_kernels.layout().byteSize());
+    backend = OtherKernels.backend(new CpuOptions(2, null), table -> broken(table, damage, rows));
+  }
+
+  private MemorySegment broken(MemorySegment library, Damage damage, List<String> rows) {
+    MemorySegment original = library.reinterpret(gatun_kernels.layout().byteSize());
     MemorySegment table = arena.allocate(gatun_kernels.layout());
     table.copyFrom(original);
     for (String row : rows) {
@@ -76,7 +75,7 @@ final class BrokenKernels implements AutoCloseable {
       table.set(
           ValueLayout.ADDRESS, offset, Linker.nativeLinker().upcallStub(broken, descriptor, arena));
     }
-    backend = backend(table);
+    return table;
   }
 
   /** Rows of the kernel table that compute. */
@@ -94,19 +93,6 @@ final class BrokenKernels implements AutoCloseable {
           Class.forName(gatun_kernels.class.getName() + "$" + row)
               .getMethod("descriptor")
               .invoke(null);
-    } catch (ReflectiveOperationException e) {
-      throw new LinkageError(e.getMessage(), e);
-    }
-  }
-
-  /** The constructor is private: programs have no use for another table. */
-  private static Backend backend(MemorySegment table) {
-    try {
-      Constructor<CpuBackend> constructor =
-          CpuBackend.class.getDeclaredConstructor(String.class, int.class, MemorySegment.class);
-      constructor.setAccessible(true);
-      // The table's own instruction set: contracts ask it how products round.
-      return constructor.newInstance(GatunNative.gatun_cpu_isa().getString(0), 2, table);
     } catch (ReflectiveOperationException e) {
       throw new LinkageError(e.getMessage(), e);
     }

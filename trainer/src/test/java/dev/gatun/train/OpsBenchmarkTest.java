@@ -87,7 +87,9 @@ class OpsBenchmarkTest {
       assertEquals(up / 2, flops.get("down" + pass));
       assertEquals(head, flops.get("head" + pass));
     }
-    double attention = flops.get("attention_forward");
+    // Query i of 7 + 3 sees i keys, and query i of the other answer the prompt and i of its own.
+    double attention = 4.0 * 64 * PAIRS * (55 + 3 * 7 + 6);
+    assertEquals(attention, flops.get("attention_forward"));
     assertEquals(2.5 * attention, flops.get("attention_backward"), 1e-9 * attention);
   }
 
